@@ -1,1 +1,4 @@
-//! Skeleton.
+//! What every side of Sekhmet means by a word.
+#![cfg_attr(not(feature = "user"), no_std)]
+
+pub mod kernel;
