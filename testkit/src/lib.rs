@@ -1,1 +1,4 @@
-//! Skeleton.
+//! Test bus, generators and players shared by the tests of Sekhmet.
+
+pub mod namespace;
+pub mod traffic;
