@@ -52,6 +52,10 @@ pub fn set_state(ctx: &BtfTracePointContext) -> i32 {
             (*state).flags |= socket_flag::INBOUND;
         }
         record(socket, tcp, &*state, old, new);
+        if new == CLOSE {
+            // The socket may connect again, or listen and hand its storage on.
+            (*state).flags &= !(socket_flag::INBOUND | socket_flag::OUTBOUND);
+        }
     }
     0
 }

@@ -14,7 +14,10 @@ use aya::{
         BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, Iter, ProgramError,
     },
 };
-use sekhmet_common::kernel::{ABI_SYMBOL, ABI_VERSION, FlowKey, FlowValue, ProcessKey, Residue, SocketState};
+use sekhmet_common::{
+    coverage::Source,
+    kernel::{ABI_SYMBOL, ABI_VERSION, FlowKey, FlowValue, ProcessKey, Residue, SocketState},
+};
 
 use super::{
     btf::{self, BtfError},
@@ -119,7 +122,8 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     let bytes = std::fs::read(path).map_err(|source| LoadError::ReadBtf { path: path.clone(), source })?;
     let types = btf::parse(&bytes).map_err(|source| LoadError::ParseBtf { path: path.clone(), source })?;
     let globals = offsets::resolve(&types);
-    let types = aya::Btf::parse(&bytes, Endianness::default()).map_err(|e| LoadError::LoaderBtf(chain(&e)))?;
+    let types =
+        aya::Btf::parse(&bytes, Endianness::default()).map_err(|e| LoadError::LoaderBtf(chain(&e)))?;
     drop(bytes);
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&types)).override_global(ABI_SYMBOL, &ABI_VERSION, true);
@@ -130,8 +134,10 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     check_sizes(&ebpf)?;
     let cgroup = open_cgroup(options.cgroup.as_deref());
     let mut iterators = Iterators::default();
-    let outcomes =
-        PROBES.iter().map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut iterators, options)).collect();
+    let outcomes = PROBES
+        .iter()
+        .map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut iterators, options))
+        .collect();
     Ok(Kernel {
         events: take_typed(&mut ebpf, "EVENTS")?,
         made: take_typed(&mut ebpf, "MADE")?,
@@ -156,9 +162,14 @@ impl Kernel {
         self.outcomes.iter().any(|o| o.probe.program == program && o.attached())
     }
 
-    /// Whether everything is at work that the full view needs; the rest has an equal replacement.
+    /// Whether every probe is at work.
     pub fn is_complete(&self) -> bool {
-        self.outcomes.iter().all(|o| o.attached() || o.probe.cost.is_empty())
+        self.outcomes.iter().all(Outcome::attached)
+    }
+
+    /// The lines for the coverage panel.
+    pub fn sources(&self) -> Vec<Source> {
+        self.outcomes.iter().map(Outcome::source).collect()
     }
 }
 
@@ -171,7 +182,11 @@ fn try_probe(
     options: &Options,
 ) -> Outcome {
     if options.without.iter().any(|name| name == probe.program) {
-        return Outcome { probe, refused: Some("left out by the settings".into()), verified_instructions: None };
+        return Outcome {
+            probe,
+            refused: Some("left out by the settings".into()),
+            verified_instructions: None,
+        };
     }
     let refused = attach(ebpf, probe, types, cgroup, iterators).err();
     let info = ebpf.program(probe.program).and_then(|program| program.info().ok());
@@ -214,7 +229,10 @@ fn attach(
             let program: &mut CgroupSkb = program.try_into().map_err(said)?;
             let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
             let way = if egress { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
-            program.load().and_then(|()| program.attach(cgroup, way, CgroupAttachMode::Single)).map_err(said)?;
+            program
+                .load()
+                .and_then(|()| program.attach(cgroup, way, CgroupAttachMode::Single))
+                .map_err(said)?;
         }
         Hook::Iterator(_) | Hook::StorageIterator { .. } => {
             let name = match probe.hook {
@@ -272,7 +290,8 @@ fn open_cgroup(given: Option<&Path>) -> Result<File, String> {
     let path = match given {
         Some(path) => path.to_owned(),
         None => {
-            let mounts = std::fs::read("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
+            let mounts =
+                std::fs::read("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
             cgroup_root(&mounts).ok_or("no cgroup-v2 tree is mounted")?
         }
     };
@@ -288,7 +307,8 @@ fn cgroup_root(mounts: &[u8]) -> Option<PathBuf> {
         let mut fields = mount.split(' ').skip(3);
         let (root, point) = (fields.next()?, fields.next()?);
         // Spaces and such are octal escapes here; a cgroup tree is not mounted at such a place.
-        (filesystem.starts_with("cgroup2 ") && root == "/" && !point.contains('\\')).then(|| PathBuf::from(point))
+        (filesystem.starts_with("cgroup2 ") && root == "/" && !point.contains('\\'))
+            .then(|| PathBuf::from(point))
     })
 }
 
