@@ -15,7 +15,14 @@ fn mapped(last: u8) -> [u8; 16] {
 }
 
 fn tuple(protocol: u8) -> Tuple {
-    Tuple { local: mapped(1), remote: mapped(2), local_port: 1000, remote_port: 2000, protocol, reserved: [0; 3] }
+    Tuple {
+        local: mapped(1),
+        remote: mapped(2),
+        local_port: 1000,
+        remote_port: 2000,
+        protocol,
+        reserved: [0; 3],
+    }
 }
 
 fn tcp(at_ns: u64, old_state: u8, new_state: u8, tx_bytes: u64) -> TcpRecord {
@@ -51,7 +58,8 @@ fn row(state: u8, tx_bytes: u64) -> SocketRow {
 
 fn flow(tx_bytes: u64) -> (kernel::FlowKey, FlowValue) {
     let counters = kernel::Counters { tx_bytes, tx_packets: 1, ..kernel::Counters::default() };
-    let value = FlowValue { process: OWNER, opened_ns: 10, counters, net_ns: 3, flags: socket_flag::OUTBOUND };
+    let value =
+        FlowValue { process: OWNER, opened_ns: 10, counters, net_ns: 3, flags: socket_flag::OUTBOUND };
     (kernel::FlowKey { cookie: 6, tuple: tuple(17) }, value)
 }
 
@@ -92,7 +100,10 @@ fn a_lost_end_is_found_after_two_dumps() {
     let mut book = book();
     book.tcp(&tcp(2, 2, 1, 4));
     let empty = HashSet::new();
-    assert!(book.settle(Some(&empty), 1, false, |_| None).is_empty(), "the dump is older than the connection");
+    assert!(
+        book.settle(Some(&empty), 1, false, |_| None).is_empty(),
+        "the dump is older than the connection"
+    );
     assert!(book.settle(Some(&empty), 10, false, |_| None).is_empty());
     let ended = book.settle(Some(&empty), 20, false, |_| None);
     assert!(matches!(&ended[..], [Observation::FlowEnded { end: FlowEnd::Vanished, .. }]), "{ended:?}");
@@ -133,7 +144,9 @@ fn a_released_socket_ends_its_flows_with_what_the_map_has() {
     assert_eq!(told(&book.flows(&[(key, value)], 20)[0]).0, 100);
     assert_eq!(book.flows(&[(key, value)], 21), []);
     let ended = book.released(&closed(30), |taken| (*taken == key).then(|| flow(150).1));
-    let [Observation::FlowEnded { sight, end, .. }, Observation::SocketReleased { cookie: 6, .. }] = &ended[..] else {
+    let [Observation::FlowEnded { sight, end, .. }, Observation::SocketReleased { cookie: 6, .. }] =
+        &ended[..]
+    else {
         panic!("{ended:?}")
     };
     assert_eq!((sight.counters.tx_bytes, *end), (150, FlowEnd::Released));
@@ -178,7 +191,9 @@ fn a_flow_whose_socket_is_gone_unannounced_ends() {
     let nobody = HashSet::new();
     assert!(book.settle(Some(&nobody), 30, false, |_| Some(value)).is_empty());
     let ended = book.settle(Some(&nobody), 40, false, |_| Some(flow(120).1));
-    let [Observation::FlowEnded { sight, end: FlowEnd::Vanished, .. }] = &ended[..] else { panic!("{ended:?}") };
+    let [Observation::FlowEnded { sight, end: FlowEnd::Vanished, .. }] = &ended[..] else {
+        panic!("{ended:?}")
+    };
     assert_eq!(sight.counters.tx_bytes, 120);
 }
 
