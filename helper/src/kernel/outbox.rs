@@ -75,8 +75,7 @@ impl Outbox {
 
     /// Hands over what the channel has room for. Whether anybody still receives.
     pub(super) fn flush(&mut self) -> bool {
-        loop {
-            let Some((input, records)) = self.refused.take().or_else(|| self.next_message()) else { break };
+        while let Some((input, records)) = self.refused.take().or_else(|| self.next_message()) {
             match self.sender.try_send(input) {
                 Ok(()) => {
                     for (total, records) in self.account.delivered.iter_mut().zip(records) {
