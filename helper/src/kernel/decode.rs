@@ -308,7 +308,7 @@ mod tests {
     fn mapped_and_plain_addresses() {
         let tuple = Tuple {
             local: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 127, 0, 0, 1],
-            remote: std::net::Ipv6Addr::LOCALHOST.octets(),
+            remote: Ipv6Addr::LOCALHOST.octets(),
             local_port: 1,
             remote_port: 2,
             ..Tuple::default()

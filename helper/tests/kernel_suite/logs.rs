@@ -33,7 +33,7 @@ pub(crate) fn check(tap: &mut Tap, watch: &mut Watch) {
     child.wait().unwrap();
     // Two more polls: the log is read before each.
     watch.settled_balance();
-    let found = LINES.lock().unwrap().iter().any(|other| *other == line);
+    let found = LINES.lock().unwrap().contains(&line);
     let wanted = cfg!(debug_assertions);
     let name =
         if wanted { "a debug build shows a kernel log line" } else { "a release build shows no kernel log" };

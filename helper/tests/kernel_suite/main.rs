@@ -4,7 +4,7 @@
 //! prints TAP lines and ends with status 1 if one is "not ok". Natively and in virtual machines it is the same.
 //! After attaching, it gives CAP_BPF and CAP_PERFMON away where the kernel lets the rest work without (5.19).
 #![expect(clippy::print_stdout, reason = "the lines are what this program is for")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says where it broke")]
+#![expect(clippy::unwrap_used, reason = "a test says where it broke")]
 
 mod child;
 mod logs;
