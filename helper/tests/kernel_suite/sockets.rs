@@ -28,6 +28,7 @@ pub(crate) fn run(tap: &mut Tap, watch: &mut Watch) {
         tcp(tap, watch, name, server, client);
     }
     inheritance(tap, watch);
+    multipath_listener(tap, watch);
     refused(tap, watch);
     reset(tap, watch);
     for (name, address) in [("UDP over IPv4", V4), ("UDP over IPv6", V6)] {
@@ -155,6 +156,26 @@ fn inheritance(tap: &mut Tap, watch: &mut Watch) {
     let cookie = rustix::net::sockopt::socket_cookie(&accepted).unwrap();
     let good = found.is_some_and(|sight| sight.key.cookie() == cookie);
     tap.check("and its own cookie, not the listener's", good, &format!("{cookie}"));
+}
+
+/// Go's servers listen like this: the TCP socket is one that the kernel makes under the program's own.
+fn multipath_listener(tap: &mut Tap, watch: &mut Watch) {
+    use rustix::net::{AddressFamily, Protocol, SocketType, bind, getsockname, listen, socket};
+    let name = "a plain connection to an MPTCP listener has the listener's owner";
+    let multipath = Protocol::from_raw(262.try_into().unwrap());
+    let listener = match socket(AddressFamily::INET, SocketType::STREAM, Some(multipath)) {
+        Ok(listener) => listener,
+        Err(error) => return tap.skip(name, &format!("no MPTCP here: {error}")),
+    };
+    bind(&listener, &SocketAddr::new(V4, 0)).unwrap();
+    listen(&listener, 4).unwrap();
+    let far = SocketAddr::try_from(getsockname(&listener).unwrap()).unwrap().port();
+    let mut client = TcpStream::connect((V4, far)).unwrap();
+    let near = port(client.local_addr());
+    client.write_all(&[6; 250]).unwrap();
+    let found = watch.flow(far, near, |s| s.counters.rx_bytes == 250);
+    let good = found.is_some_and(|s| is_me(s.owner) && s.direction == Direction::Inbound);
+    tap.check(name, good, &watch.told(far, near));
 }
 
 fn refused(tap: &mut Tap, watch: &mut Watch) {
