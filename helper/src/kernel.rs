@@ -1,5 +1,6 @@
 //! The kernel programs seen from user space: loading, reading, and making observations of what they tell.
 
+mod attach;
 mod balance;
 mod book;
 pub mod btf;

@@ -14,7 +14,7 @@ mod sockets;
 mod tap;
 mod watch;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Instant};
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 use sekhmet_helper::kernel::{self, Kernel, LoadError, Options};
@@ -53,8 +53,12 @@ fn main() -> ExitCode {
 
 /// Without the right to load there is nothing to test, and that is said; any other refusal is a failure.
 fn load(tap: &mut Tap) -> Option<Kernel> {
+    let began = Instant::now();
     match kernel::load(&Options::default()) {
-        Ok(kernel) => Some(kernel),
+        Ok(kernel) => {
+            tap.note(&format!("loaded and attached in {} ms", began.elapsed().as_millis()));
+            Some(kernel)
+        }
         Err(error @ LoadError::Object(_)) if !may_load() => {
             tap.skip("load the object", &format!("this process has not CAP_BPF: {error}"));
             None
