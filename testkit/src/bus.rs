@@ -66,7 +66,8 @@ impl TestBus {
         Ok(Builder::address(self.address.as_str()).build().await?)
     }
 
-    /// A new connection that belongs to another user in the eyes of the bus. Only root can make one.
+    /// A new connection that belongs to another user in the eyes of the bus. Only root can make one, and
+    /// `dbus-daemon` accepts only users that exist; 1, 2, 3, 5, 7 and 65534 do on every Debian.
     ///
     /// # Errors
     /// If the test does not run as root, or the bus does not answer.

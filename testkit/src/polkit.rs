@@ -102,8 +102,8 @@ impl MockPolkit {
     ///
     /// # Errors
     /// If the bus is gone.
-    pub async fn stop(self) -> Result<()> {
-        Ok(self.connection.close().await?)
+    pub async fn stop(&self) -> Result<()> {
+        Ok(self.connection.clone().close().await?)
     }
 }
 
