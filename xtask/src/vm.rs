@@ -187,8 +187,9 @@ fn boot(image: &Path, initramfs: &Path) -> Result<Report> {
         let mut lines = BufReader::new(output);
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            let text = String::from_utf8_lossy(&line);
-            eprint!("  {text}");
+            // The firmware clears the screen, without a newline before the first line that follows.
+            let text = shell::without_escapes(String::from_utf8_lossy(&line).trim_end());
+            eprintln!("  {text}");
             report.read_line(&text);
             line.clear();
         }
