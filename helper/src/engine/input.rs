@@ -257,6 +257,13 @@ pub struct Identity {
     pub application: Option<Text>,
     /// The desktop application's name.
     pub application_name: Option<Text>,
+    /// The kernel's short name.
+    pub comm: Option<Text>,
+    /// The user ids, read together with everything else here. They guard against a process that became
+    /// another program in between, and make known whose a process is of which no source told.
+    pub uids: Option<Uids>,
+    /// Whether the process was no longer there to be asked.
+    pub gone: bool,
 }
 
 /// A process that should be identified.
