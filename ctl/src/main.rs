@@ -6,14 +6,16 @@ mod kinds;
 mod numbers;
 mod output;
 mod ps;
+mod record;
 mod sentence;
 mod session;
 mod signals;
 mod status;
 mod table;
+mod top;
 mod watch;
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use clap::{
     Parser, Subcommand,
@@ -69,6 +71,21 @@ enum Command {
         #[arg(long)]
         snapshot: bool,
     },
+    /// What goes on just now, drawn anew each second; q ends it
+    Top {
+        #[command(flatten)]
+        time: Time,
+    },
+    /// Write events to a file, for sekhmet --replay
+    Record {
+        /// Where to; must not exist
+        file: PathBuf,
+        #[command(flatten)]
+        time: Time,
+        /// Replace the file if it exists
+        #[arg(long)]
+        force: bool,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -97,6 +114,8 @@ fn main() -> ExitCode {
         Command::Watch { time, kinds, snapshot } => {
             watch::run(&access, json, &watch::Choice { time: time.limit, kinds, snapshot })
         }
+        Command::Top { time } => top::run(&access, json, time.limit),
+        Command::Record { file, time, force } => record::run(&access, json, &file, force, time.limit),
     };
     match done {
         Ok(()) | Err(output::Failure::OutputClosed) => ExitCode::SUCCESS,

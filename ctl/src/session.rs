@@ -6,7 +6,7 @@ use std::{
 };
 
 use sekhmet_client::{Link, Options, Reason, Refusal, Request, Status, Update, View};
-use sekhmet_common::{coverage::Mode, display::Text, event::Event, mirror::Mirror};
+use sekhmet_common::{display::Text, event::Event, mirror::Mirror};
 use tokio::runtime;
 
 use crate::{
@@ -94,14 +94,14 @@ impl Access {
         let (sender, inbox) = sync_channel(UPDATES_MAX);
         let stop = sender.clone();
         let stopped = move || stop.send(Said::Stop).is_ok();
-        signals::on_stop(asks.hangup, stopped)
+        signals::on_stop(asks.terminal, stopped)
             .map_err(|e| Failure::Failed(format!("signals cannot be received: {e}")))?;
         let stop = sender.clone();
         let link = self.link(move |update| {
             let _heard = sender.send(Said::Update(update));
         })?;
         let deadline = time.and_then(|time| Instant::now().checked_add(time));
-        Ok(Live { inbox, stop, deadline, glance: asks.glance, absent: None, connected: false, _link: link })
+        Ok(Live { inbox, stop, deadline, asks, absent: None, connected: false, _link: link })
     }
 
     fn link(&self, tell: impl FnMut(Update) + Send + 'static) -> Result<Link, Failure> {
@@ -113,15 +113,15 @@ impl Access {
 /// Peculiarities of one command's stream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asks {
-    /// Whether a hangup of the terminal ends the stream in order.
-    pub(crate) hangup: bool,
-    /// The longest time without any [`Happening`].
-    pub(crate) glance: Duration,
+    /// Whether the command holds the terminal, which only an end in order restores.
+    pub(crate) terminal: bool,
+    /// Whether all is for the reader of standard output, so that nothing is left to do without one.
+    pub(crate) reader: bool,
 }
 
 impl Default for Asks {
     fn default() -> Self {
-        Self { hangup: false, glance: GLANCE }
+        Self { terminal: false, reader: true }
     }
 }
 
@@ -134,7 +134,7 @@ enum Said {
 #[derive(Debug)]
 pub(crate) enum Happening {
     /// A stream is open, its snapshot follows; `again` if there was one before.
-    Connected { version: Text, mode: Mode, again: bool },
+    Connected { version: Text, again: bool },
     /// Events of one batch, in order.
     Events(Vec<Event>),
     /// The stream is gone; told once until another is open.
@@ -149,7 +149,7 @@ pub(crate) struct Live {
     inbox: Receiver<Said>,
     stop: SyncSender<Said>,
     deadline: Option<Instant>,
-    glance: Duration,
+    asks: Asks,
     absent: Option<Reason>,
     connected: bool,
     _link: Link,
@@ -158,19 +158,28 @@ pub(crate) struct Live {
 impl Live {
     /// What happens next; nothing at the end.
     pub(crate) fn next(&mut self) -> Result<Option<Happening>, Failure> {
+        self.next_before(Instant::now() + GLANCE)
+    }
+
+    /// What happens next, [`Happening::Quiet`] if that is nothing until `due`.
+    pub(crate) fn next_before(&mut self, due: Instant) -> Result<Option<Happening>, Failure> {
         loop {
-            let left = self.deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+            let now = Instant::now();
             // A busy stream must not outlive its time.
-            let said =
-                if left.is_zero() { Ok(Said::Stop) } else { self.inbox.recv_timeout(left.min(self.glance)) };
-            match said {
+            if self.deadline.is_some_and(|deadline| deadline <= now) {
+                return self.end();
+            }
+            let until = self.deadline.map_or(due, |deadline| deadline.min(due));
+            match self.inbox.recv_timeout(until.saturating_duration_since(now)) {
                 Ok(Said::Stop) => return self.end(),
                 Ok(Said::Update(update)) => {
                     if let Some(happening) = self.judge(update)? {
                         return Ok(Some(happening));
                     }
                 }
-                Err(RecvTimeoutError::Timeout) if output::is_closed() => return Err(Failure::OutputClosed),
+                Err(RecvTimeoutError::Timeout) if self.asks.reader && output::is_closed() => {
+                    return Err(Failure::OutputClosed);
+                }
                 Err(RecvTimeoutError::Timeout) => return Ok(Some(Happening::Quiet)),
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Failure::Failed("the link to the helper has stopped".into()));
@@ -187,10 +196,10 @@ impl Live {
 
     fn judge(&mut self, update: Update) -> Result<Option<Happening>, Failure> {
         Ok(match update {
-            Update::Connected { version, mode } => {
+            Update::Connected { version, .. } => {
                 let again = std::mem::replace(&mut self.connected, true);
                 self.absent = None;
-                Some(Happening::Connected { version, mode, again })
+                Some(Happening::Connected { version, again })
             }
             Update::Events(events) => Some(Happening::Events(events)),
             Update::Lost { reason, .. } => {

@@ -1,5 +1,7 @@
 //! `sekhmetctl` as a program on a private bus, with a player in the helper's place.
 
 mod lists;
+mod record;
 mod scene;
 mod streams;
+mod terminal;

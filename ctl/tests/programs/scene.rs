@@ -20,66 +20,66 @@ use sekhmet_testkit::{bus::TestBus, player::Player};
 use serde_json::Value;
 
 /// A name that would clear the screen, break the line, turn the text round, and is no UTF-8.
-pub const HOSTILE: &[u8] = b"ev\x1b[2Jil\n\xe2\x80\xae\xff";
+pub(crate) const HOSTILE: &[u8] = b"ev\x1b[2Jil\n\xe2\x80\xae\xff";
 
 /// How [`HOSTILE`] is shown.
-pub const HARMLESS: &str = "ev\\x1b[2Jil\\x0a\\u{202e}\\xff";
+pub(crate) const HARMLESS: &str = "ev\\x1b[2Jil\\x0a\\u{202e}\\xff";
 
-pub struct Scene {
-    pub bus: TestBus,
-    pub player: Player,
+pub(crate) struct Scene {
+    pub(crate) bus: TestBus,
+    pub(crate) player: Player,
 }
 
 impl Scene {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::telling(&snapshot()).await
     }
 
-    pub async fn telling(events: &[Event]) -> Self {
+    pub(crate) async fn telling(events: &[Event]) -> Self {
         let bus = TestBus::start().unwrap();
         let player = Player::start(&bus, events).await.unwrap();
         Self { bus, player }
     }
 
-    pub fn ctl(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Command {
         ctl(&self.bus, arguments)
     }
 
     /// Runs the program to its end.
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.ctl(arguments).output().unwrap()
     }
 
     /// Runs the program to its end, which has to be a success without complaints, and reads its lines.
-    pub fn json(&self, arguments: &[&str]) -> Vec<Value> {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Vec<Value> {
         let output = self.run(arguments);
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
         lines(&output.stdout)
     }
 
     /// Waits until this many streams are open.
-    pub fn watched(&self, streams: usize) {
+    pub(crate) fn watched(&self, streams: usize) {
         eventually("a stream", || self.player.streams() >= streams);
     }
 }
 
-pub fn ctl(bus: &TestBus, arguments: &[&str]) -> Command {
+pub(crate) fn ctl(bus: &TestBus, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sekhmetctl"));
     command.args(["--bus", bus.address()]).args(arguments).env("TZ", "UTC").env_remove("RUST_LOG");
     command.stdin(Stdio::null());
     command
 }
 
-pub fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-pub fn lines(bytes: &[u8]) -> Vec<Value> {
+pub(crate) fn lines(bytes: &[u8]) -> Vec<Value> {
     text(bytes).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The keys of an object, in their order, those of objects within it in braces.
-pub fn shape(value: &Value) -> String {
+pub(crate) fn shape(value: &Value) -> String {
     let keys = value.as_object().unwrap().iter().map(|(key, value)| match value {
         Value::Object(_) => format!("{key}{{{}}}", shape(value)),
         _ => key.clone(),
@@ -87,7 +87,7 @@ pub fn shape(value: &Value) -> String {
     keys.collect::<Vec<_>>().join(" ")
 }
 
-pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub(crate) fn eventually(what: &str, is_so: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while !is_so() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -96,7 +96,7 @@ pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
 }
 
 /// The status of a program that has to end by itself, and what was left of its two outputs.
-pub fn ended(mut child: Child) -> (Option<i32>, String, String) {
+pub(crate) fn ended(mut child: Child) -> (Option<i32>, String, String) {
     let (mut out, mut err) = (String::new(), String::new());
     let deadline = Instant::now() + Duration::from_secs(20);
     let status = loop {
@@ -114,11 +114,11 @@ pub fn ended(mut child: Child) -> (Option<i32>, String, String) {
     (status.code(), out, err)
 }
 
-pub fn at(nanos: i64) -> Timestamp {
+pub(crate) fn at(nanos: i64) -> Timestamp {
     Timestamp(1_763_700_000_000_000_000 + nanos)
 }
 
-pub fn process(id: u64, name: &[u8]) -> Process {
+pub(crate) fn process(id: u64, name: &[u8]) -> Process {
     Process {
         id: ProcessId(id),
         pid: 1000 + u32::try_from(id).unwrap(),
@@ -142,7 +142,7 @@ pub fn process(id: u64, name: &[u8]) -> Process {
     }
 }
 
-pub fn flow(id: u64, owner: Option<u64>) -> Flow {
+pub(crate) fn flow(id: u64, owner: Option<u64>) -> Flow {
     Flow {
         id: FlowId(id),
         process: owner.map(ProcessId),
@@ -161,7 +161,7 @@ pub fn flow(id: u64, owner: Option<u64>) -> Flow {
 }
 
 /// Two processes, one of them with a hostile name, with a named flow, a closed one and one of the kernel.
-pub fn snapshot() -> Vec<Event> {
+pub(crate) fn snapshot() -> Vec<Event> {
     let at = at(9);
     let named = RemoteName { name: Text::from(HOSTILE), source: NameSource::Tls };
     let closed = Flow {
@@ -187,6 +187,6 @@ pub fn snapshot() -> Vec<Event> {
 }
 
 /// Something that happens after the snapshot.
-pub fn exited(id: u64) -> Event {
+pub(crate) fn exited(id: u64) -> Event {
     Event::ProcessExited { at: at(50), id: ProcessId(id), exit_status: Some(256) }
 }
