@@ -12,6 +12,7 @@ use crate::{
     session::{Access, Asks, Happening, announce},
 };
 
+mod line;
 mod picture;
 mod rates;
 mod screen;
