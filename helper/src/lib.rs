@@ -2,4 +2,5 @@
 
 pub mod bus;
 pub mod engine;
+pub mod kernel;
 pub mod run;
