@@ -3,4 +3,5 @@
 pub mod bus;
 pub mod engine;
 pub mod kernel;
+pub mod rights;
 pub mod run;
