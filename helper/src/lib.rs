@@ -5,3 +5,4 @@ pub mod engine;
 pub mod kernel;
 pub mod rights;
 pub mod run;
+pub mod seed;
