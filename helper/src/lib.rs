@@ -1,3 +1,5 @@
 //! The privileged half of Sekhmet: it owns the kernel programs, keeps the state and serves it to clients.
 
 pub mod engine;
+pub mod identify;
+pub mod reduced;

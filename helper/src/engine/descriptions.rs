@@ -49,7 +49,7 @@ impl Engine {
             process.name = comm;
         }
         if let Some(cmdline) = found.cmdline {
-            (process.cmdline, process.cmdline_truncated) = (cmdline, false);
+            (process.cmdline, process.cmdline_truncated) = (cmdline, found.cmdline_truncated);
         }
         // Nothing can be said about a process that is gone; what its parent gave it stays.
         if !found.gone {
