@@ -5,17 +5,17 @@
 
 mod books;
 mod deadlines;
+mod descriptions;
 mod ends;
 mod flows;
 mod identities;
 pub mod input;
 mod ledger;
 mod processes;
+mod publish;
 mod totals;
 mod view;
 mod visibility;
-
-mod publish;
 
 use std::collections::BTreeMap;
 

@@ -6,3 +6,5 @@ pub mod kernel;
 pub mod rights;
 pub mod run;
 pub mod seed;
+pub mod identify;
+pub mod reduced;
