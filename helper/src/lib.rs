@@ -1,1 +1,3 @@
-//! Skeleton.
+//! The privileged half of Sekhmet: it owns the kernel programs, keeps the state and serves it to clients.
+
+pub mod engine;

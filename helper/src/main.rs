@@ -1,2 +1,3 @@
-//! Skeleton.
+//! The helper's process: arguments, rights, threads.
+
 fn main() {}

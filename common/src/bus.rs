@@ -1,0 +1,48 @@
+//! Every name on the bus: service, paths, interfaces, polkit actions, options and errors.
+
+/// The application's id: desktop entry, icon, metainfo, window class.
+pub const APP_ID: &str = "org.sekhmet.Sekhmet";
+
+/// The helper's well-known name on the system bus.
+pub const SERVICE: &str = "org.sekhmet.Helper1";
+
+/// The helper's one object.
+pub const PATH: &str = "/org/sekhmet/Helper1";
+
+/// The interface that opens event streams.
+pub const MONITOR: &str = "org.sekhmet.Helper1.Monitor";
+
+/// Grows by one with each addition to the bus interfaces.
+pub const API_MINOR: u32 = 0;
+
+/// The system user that owns [`SERVICE`].
+pub const HELPER_USER: &str = "sekhmet";
+
+/// polkit: live events of the caller's own programs.
+pub const ACTION_WATCH_OWN: &str = "org.sekhmet.helper.watch-own";
+
+/// polkit: live events of every user and the system.
+pub const ACTION_WATCH_ALL: &str = "org.sekhmet.helper.watch-all";
+
+/// Option of `OpenEventStream`: `s`, one of [`SCOPE_OWN`] and [`SCOPE_ALL`]. Without it: own.
+pub const OPTION_SCOPE: &str = "scope";
+
+/// Only processes that are wholly the caller's.
+pub const SCOPE_OWN: &str = "own";
+
+/// Every process.
+pub const SCOPE_ALL: &str = "all";
+
+/// Error names, as they stand in replies.
+pub mod error {
+    /// polkit said no, or there was nobody to ask.
+    pub const NOT_AUTHORIZED: &str = "org.sekhmet.Helper1.Error.NotAuthorized";
+    /// polkit would ask the user, but the caller did not allow interaction.
+    pub const INTERACTION_REQUIRED: &str = "org.sekhmet.Helper1.Error.InteractionRequired";
+    /// An argument is not what the method takes.
+    pub const INVALID_ARGUMENT: &str = "org.sekhmet.Helper1.Error.InvalidArgument";
+    /// The caller or all callers together have too much open.
+    pub const LIMITS_EXCEEDED: &str = "org.sekhmet.Helper1.Error.LimitsExceeded";
+    /// The helper could not do it; its log says why.
+    pub const FAILED: &str = "org.sekhmet.Helper1.Error.Failed";
+}

@@ -1,0 +1,300 @@
+//! State rebuilt from events: what a client knows, and nothing else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{
+    coverage::{KindBalance, Mode, RecordKind, Source},
+    display::Text,
+    event::{Event, FlowCounters, TRAFFIC_FLOWS_MAX},
+    flow::{Counters, Flow, FlowId, FlowState},
+    process::{Process, ProcessId},
+    time::Timestamp,
+};
+
+/// The fold of the event stream. [`Mirror::apply`] is the only way to change it, [`Mirror::replicate`] tells
+/// it again as events: a mirror that applies those is equal to this one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mirror {
+    header: Option<Header>,
+    in_snapshot: bool,
+    processes: BTreeMap<ProcessId, Process>,
+    flows: BTreeMap<FlowId, Flow>,
+    flows_by_process: BTreeMap<Option<ProcessId>, BTreeSet<FlowId>>,
+    others: Others,
+    coverage: Vec<Source>,
+    balance: Vec<KindBalance>,
+    lost: BTreeMap<RecordKind, u64>,
+}
+
+/// What a snapshot says about the helper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Header {
+    /// The helper's version.
+    pub version: Text,
+    /// When the helper started to watch.
+    pub watching_since: Timestamp,
+    /// Which set of sources it runs on.
+    pub mode: Mode,
+}
+
+/// The total of what this client may not see in detail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// When it was counted.
+    pub at: Timestamp,
+    /// Running processes of others.
+    pub processes: u64,
+    /// Their open flows.
+    pub open_flows: u64,
+    /// Bytes they sent since the helper started.
+    pub tx_bytes: u64,
+    /// Bytes they received since the helper started.
+    pub rx_bytes: u64,
+}
+
+impl Mirror {
+    /// A mirror that knows nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether a whole snapshot has been seen.
+    pub fn is_complete(&self) -> bool {
+        self.header.is_some() && !self.in_snapshot
+    }
+
+    /// What the last snapshot said about the helper.
+    pub fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// Every listed process, by id.
+    pub fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.processes.values()
+    }
+
+    /// One process.
+    pub fn process(&self, id: ProcessId) -> Option<&Process> {
+        self.processes.get(&id)
+    }
+
+    /// Every listed flow, by id.
+    pub fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.flows.values()
+    }
+
+    /// One flow.
+    pub fn flow(&self, id: FlowId) -> Option<&Flow> {
+        self.flows.get(&id)
+    }
+
+    /// The listed flows of one process, or of the kernel.
+    pub fn flows_of(&self, process: Option<ProcessId>) -> impl Iterator<Item = &Flow> {
+        self.flows_by_process.get(&process).into_iter().flatten().filter_map(|id| self.flows.get(id))
+    }
+
+    /// How many flows of one process have not ended.
+    pub fn open_flows_of(&self, process: ProcessId) -> usize {
+        self.flows_of(Some(process)).filter(|f| f.state != FlowState::Closed).count()
+    }
+
+    /// The total of what this client may not see.
+    pub fn others(&self) -> &Others {
+        &self.others
+    }
+
+    /// What can be seen on this machine.
+    pub fn coverage(&self) -> &[Source] {
+        &self.coverage
+    }
+
+    /// The balance of records.
+    pub fn balance(&self) -> &[KindBalance] {
+        &self.balance
+    }
+
+    /// Records told as lost on this stream, by kind.
+    pub fn lost(&self) -> &BTreeMap<RecordKind, u64> {
+        &self.lost
+    }
+
+    /// Tells this state as events, a snapshot taken at `at`.
+    pub fn replicate(&self, at: Timestamp) -> Vec<Event> {
+        let header = self.header.clone().unwrap_or_default();
+        let mut events = vec![Event::SnapshotBegin {
+            at,
+            version: header.version,
+            watching_since: header.watching_since,
+            mode: header.mode,
+        }];
+        events.extend(self.processes.values().map(|p| Event::ProcessStarted { at, process: p.clone() }));
+        events.extend(self.flows.values().map(|f| Event::FlowOpened { at, flow: f.clone() }));
+        let o = self.others;
+        if o != Others::default() {
+            events.push(Event::Others {
+                at: o.at,
+                processes: o.processes,
+                open_flows: o.open_flows,
+                tx_bytes: o.tx_bytes,
+                rx_bytes: o.rx_bytes,
+            });
+        }
+        if !self.coverage.is_empty() {
+            events.push(Event::Coverage { at, mode: header.mode, sources: self.coverage.clone() });
+        }
+        if !self.balance.is_empty() {
+            events.push(Event::Balance { at, kinds: self.balance.clone() });
+        }
+        events.extend(self.lost.iter().map(|(&kind, &count)| Event::Lost { at, kind, count }));
+        events.push(Event::SnapshotEnd { at });
+        events
+    }
+
+    /// Takes in the next event of the stream. Events about ids that are not listed change nothing.
+    pub fn apply(&mut self, event: &Event) {
+        match event {
+            Event::SnapshotBegin { version, watching_since, mode, .. } => {
+                *self = Self::default();
+                self.in_snapshot = true;
+                self.header =
+                    Some(Header { version: version.clone(), watching_since: *watching_since, mode: *mode });
+            }
+            Event::SnapshotEnd { .. } => self.in_snapshot = false,
+            Event::ProcessStarted { process, .. } => {
+                self.processes.insert(process.id, process.clone());
+            }
+            Event::ProcessChanged { process, .. } => self.change_process(process),
+            Event::ProcessExited { at, id, exit_status } => {
+                if let Some(p) = self.processes.get_mut(id) {
+                    p.exited_at = Some(*at);
+                    p.exit_status = *exit_status;
+                }
+            }
+            Event::ProcessGone { id, .. } => {
+                self.processes.remove(id);
+            }
+            Event::FlowOpened { flow, .. } => self.open_flow(flow),
+            Event::FlowChanged { id, process, direction, local, remote, remote_name, state, .. } => {
+                self.move_flow(*id, *process);
+                if let Some(f) = self.flows.get_mut(id) {
+                    (f.direction, f.local, f.remote, f.state) = (*direction, *local, *remote, *state);
+                    f.remote_name.clone_from(remote_name);
+                }
+            }
+            Event::FlowClosed { at, id, end_reason, counters } => {
+                self.count(*id, *counters);
+                if let Some(f) = self.flows.get_mut(id) {
+                    (f.state, f.closed_at, f.end_reason) = (FlowState::Closed, Some(*at), Some(*end_reason));
+                }
+            }
+            Event::FlowGone { id, .. } => self.drop_flow(*id),
+            Event::Traffic { flows, .. } => {
+                for FlowCounters { id, counters } in flows.iter().take(TRAFFIC_FLOWS_MAX) {
+                    self.count(*id, *counters);
+                }
+            }
+            Event::Others { at, processes, open_flows, tx_bytes, rx_bytes } => {
+                self.others = Others {
+                    at: *at,
+                    processes: *processes,
+                    open_flows: *open_flows,
+                    tx_bytes: *tx_bytes,
+                    rx_bytes: *rx_bytes,
+                };
+            }
+            Event::Coverage { mode, sources, .. } => {
+                self.coverage.clone_from(sources);
+                if let Some(h) = &mut self.header {
+                    h.mode = *mode;
+                }
+            }
+            Event::Balance { kinds, .. } => self.balance.clone_from(kinds),
+            Event::Lost { kind, count, .. } => {
+                let sum = self.lost.entry(*kind).or_default();
+                *sum = sum.saturating_add(*count);
+            }
+        }
+    }
+
+    /// Replaces what is known of a process; totals and end stay as this mirror counted them.
+    fn change_process(&mut self, process: &Process) {
+        let Some(known) = self.processes.get_mut(&process.id) else { return };
+        let (tx, rx, exited, status) = (known.tx_bytes, known.rx_bytes, known.exited_at, known.exit_status);
+        *known = process.clone();
+        (known.tx_bytes, known.rx_bytes, known.exited_at, known.exit_status) = (tx, rx, exited, status);
+    }
+
+    /// Lists a flow. In a snapshot its bytes are in the process's totals already.
+    fn open_flow(&mut self, flow: &Flow) {
+        let before = match self.flows.get(&flow.id) {
+            Some(known) => known.counters,
+            None if self.in_snapshot => flow.counters,
+            None => Counters::default(),
+        };
+        self.drop_flow(flow.id);
+        self.flows_by_process.entry(flow.process).or_default().insert(flow.id);
+        self.flows.insert(flow.id, Flow { counters: before, ..flow.clone() });
+        self.count(flow.id, flow.counters);
+    }
+
+    fn move_flow(&mut self, id: FlowId, process: Option<ProcessId>) {
+        let Some(mut flow) = self.flows.get(&id).cloned() else { return };
+        if flow.process == process {
+            return;
+        }
+        let passed = flow.counters;
+        self.add_to_process(flow.process, |p| {
+            p.tx_bytes = p.tx_bytes.saturating_sub(passed.tx_bytes);
+            p.rx_bytes = p.rx_bytes.saturating_sub(passed.rx_bytes);
+        });
+        self.add_to_process(process, |p| {
+            p.tx_bytes = p.tx_bytes.saturating_add(passed.tx_bytes);
+            p.rx_bytes = p.rx_bytes.saturating_add(passed.rx_bytes);
+        });
+        self.drop_flow(id);
+        flow.process = process;
+        self.flows_by_process.entry(process).or_default().insert(id);
+        self.flows.insert(id, flow);
+    }
+
+    fn drop_flow(&mut self, id: FlowId) {
+        let Some(flow) = self.flows.remove(&id) else { return };
+        if let Some(ids) = self.flows_by_process.get_mut(&flow.process) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.flows_by_process.remove(&flow.process);
+            }
+        }
+    }
+
+    /// Sets a flow's counters and adds what is new to its process. Counters never go back.
+    fn count(&mut self, id: FlowId, now: Counters) {
+        let Some(flow) = self.flows.get_mut(&id) else { return };
+        let tx = now.tx_bytes.saturating_sub(flow.counters.tx_bytes);
+        let rx = now.rx_bytes.saturating_sub(flow.counters.rx_bytes);
+        let before = flow.counters;
+        flow.counters = Counters {
+            tx_bytes: before.tx_bytes.max(now.tx_bytes),
+            rx_bytes: before.rx_bytes.max(now.rx_bytes),
+            tx_packets: before.tx_packets.max(now.tx_packets),
+            rx_packets: before.rx_packets.max(now.rx_packets),
+        };
+        let process = flow.process;
+        self.add_to_process(process, |p| {
+            p.tx_bytes = p.tx_bytes.saturating_add(tx);
+            p.rx_bytes = p.rx_bytes.saturating_add(rx);
+        });
+    }
+
+    fn add_to_process(&mut self, process: Option<ProcessId>, add: impl FnOnce(&mut Process)) {
+        if let Some(p) = process.and_then(|id| self.processes.get_mut(&id)) {
+            add(p);
+        }
+    }
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self { version: Text::default(), watching_since: Timestamp::default(), mode: Mode::Full }
+    }
+}

@@ -1,0 +1,3 @@
+//! The one owner of state: a pure fold from inputs to effects.
+
+pub mod input;

@@ -1,0 +1,350 @@
+//! The engine's vocabulary: what the edges tell it, and what it asks them to do.
+
+use std::sync::Arc;
+
+use sekhmet_common::{
+    coverage::{KindBalance, Mode, RecordKind, Source},
+    display::Text,
+    event::Event,
+    flow::{Counters, Direction, Endpoint, Protocol},
+    process::ProcessId,
+    time::Timestamp,
+};
+
+/// A process as the kernel names it: a PID alone is used again, together with the start time it is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessKey {
+    /// Thread-group id in the first PID namespace.
+    pub tgid: u32,
+    /// `start_boottime` of the thread-group leader in nanoseconds of `CLOCK_BOOTTIME`. Sources that know
+    /// only clock ticks (`/proc/PID/stat`) use the tick's first nanosecond for every process they report.
+    pub start_ns: u64,
+}
+
+/// Real, effective, saved and file-system user id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Uids {
+    /// Real.
+    pub real: u32,
+    /// Effective.
+    pub effective: u32,
+    /// Saved.
+    pub saved: u32,
+    /// File system.
+    pub fs: u32,
+}
+
+impl Uids {
+    /// All four the same.
+    pub fn all(uid: u32) -> Self {
+        Self { real: uid, effective: uid, saved: uid, fs: uid }
+    }
+
+    /// The user to whom the process belongs wholly, if there is one.
+    pub fn sole_owner(self) -> Option<u32> {
+        let Self { real, effective, saved, fs } = self;
+        (real == effective && effective == saved && saved == fs).then_some(real)
+    }
+}
+
+/// What the kernel says about a process at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessImage {
+    /// Which process.
+    pub key: ProcessKey,
+    /// Its parent's key, if known.
+    pub parent: Option<ProcessKey>,
+    /// Its user ids.
+    pub uids: Uids,
+    /// The cgroup's id in the v2 hierarchy; 0 if unknown.
+    pub cgroup_id: u64,
+    /// Inode number of its network namespace; 0 if unknown.
+    pub net_ns: u32,
+    /// Inode number of its mount namespace; 0 if unknown.
+    pub mnt_ns: u32,
+    /// The kernel's short name, at most 15 bytes.
+    pub comm: Text,
+    /// The path given to `execve`, perhaps relative; empty if not known (fork, seed).
+    pub filename: Text,
+    /// The arguments; `None` if not known (fork, seed).
+    pub argv: Option<Vec<Text>>,
+    /// Whether arguments are missing at the end.
+    pub argv_truncated: bool,
+}
+
+/// A flow as the kernel names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FlowKey {
+    /// A connected stream socket: the socket is the flow.
+    Stream {
+        /// The socket's cookie (`SO_COOKIE`), unique while the kernel runs.
+        cookie: u64,
+    },
+    /// One remote of a socket without connections.
+    Datagram {
+        /// The socket's cookie.
+        cookie: u64,
+        /// The protocol.
+        protocol: Protocol,
+        /// This machine's side.
+        local: Endpoint,
+        /// The other side.
+        remote: Endpoint,
+    },
+}
+
+impl FlowKey {
+    /// The socket's cookie.
+    pub fn cookie(&self) -> u64 {
+        match *self {
+            Self::Stream { cookie } | Self::Datagram { cookie, .. } => cookie,
+        }
+    }
+}
+
+/// Where a flow is in the kernel's eyes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowPhase {
+    /// `SYN_SENT`: the handshake is under way.
+    Opening,
+    /// Established, or a datagram was exchanged.
+    Open,
+    /// The socket is closing but still carries data (`FIN_WAIT*`, `CLOSE_WAIT`, …).
+    Closing,
+}
+
+/// A flow that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowSight {
+    /// When this was seen.
+    pub at: Timestamp,
+    /// Which flow.
+    pub key: FlowKey,
+    /// The owner of the socket; nothing for the kernel's own sockets.
+    pub owner: Option<ProcessKey>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// Who spoke first, as far as this source knows.
+    pub direction: Direction,
+    /// This machine's side.
+    pub local: Endpoint,
+    /// The other side.
+    pub remote: Endpoint,
+    /// Inode number of the network namespace.
+    pub net_ns: u32,
+    /// Where it is in its life.
+    pub phase: FlowPhase,
+    /// What has passed so far.
+    pub counters: Counters,
+}
+
+/// How a flow ended, in the kernel's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowEnd {
+    /// TCP went to `CLOSE` from the state `from` (`include/net/tcp_states.h`) with this pending `sk_err`.
+    Tcp {
+        /// The state before.
+        from: u8,
+        /// `sk_err`: 0 or a positive errno.
+        error: u16,
+    },
+    /// The socket was released.
+    Released,
+    /// Polling no longer finds it.
+    Vanished,
+}
+
+/// One thing that a source saw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observation {
+    /// A process that existed before anybody watched, or that polling found.
+    Seen(ProcessImage),
+    /// A process was forked. The image is the child's.
+    Forked {
+        /// When.
+        at: Timestamp,
+        /// The child.
+        image: ProcessImage,
+    },
+    /// A process executed a program.
+    Executed {
+        /// When.
+        at: Timestamp,
+        /// The process with its new program.
+        image: ProcessImage,
+    },
+    /// The last thread of a process ended.
+    Exited {
+        /// When.
+        at: Timestamp,
+        /// Which process.
+        key: ProcessKey,
+        /// The wait status, if the source knows it.
+        status: Option<i32>,
+    },
+    /// A flow exists: it began, changed its phase, or was counted.
+    Flow(FlowSight),
+    /// A flow ended with these last counters.
+    FlowEnded {
+        /// When.
+        at: Timestamp,
+        /// What was known at the end; says enough to list a flow that was never seen before.
+        sight: FlowSight,
+        /// How.
+        end: FlowEnd,
+    },
+    /// A socket without connections was released: all its flows end now.
+    SocketReleased {
+        /// When.
+        at: Timestamp,
+        /// Its cookie.
+        cookie: u64,
+    },
+    /// Bytes of an owner whose last record was lost; they belong to no flow any more, but to the totals.
+    Residue {
+        /// The owner.
+        owner: ProcessKey,
+        /// What was not told otherwise.
+        counters: Counters,
+    },
+    /// All counters of one poll were told before this.
+    PollComplete {
+        /// When the poll was made.
+        at: Timestamp,
+    },
+    /// Everything that existed before the start was told before this.
+    SeedComplete,
+    /// Records were lost here.
+    Lost {
+        /// When it was noticed.
+        at: Timestamp,
+        /// Which kind.
+        kind: RecordKind,
+        /// How many.
+        count: u64,
+    },
+}
+
+/// Which processes a client may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Only those that belong wholly to this user.
+    Own(u32),
+    /// Every process.
+    All,
+}
+
+/// One client's stream, as the bus names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// What the identification worker found out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The executable's path as the kernel shows it.
+    pub exe: Option<Text>,
+    /// The full command line, where it is longer than the kernel's record.
+    pub cmdline: Option<Vec<Text>>,
+    /// The user's name.
+    pub user: Option<Text>,
+    /// The systemd unit.
+    pub unit: Option<Text>,
+    /// The container.
+    pub container: Option<Text>,
+    /// The desktop application's id.
+    pub application: Option<Text>,
+    /// The desktop application's name.
+    pub application_name: Option<Text>,
+}
+
+/// A process that should be identified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdentityRequest {
+    /// Where the answer belongs.
+    pub id: ProcessId,
+    /// Counts the programs that this process executed, so that a late answer does not name an old program.
+    pub generation: u32,
+    /// What the kernel said.
+    pub image: ProcessImage,
+}
+
+/// What the engine is told.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A source saw these, in this order.
+    Observed(Vec<Observation>),
+    /// The identification worker answers.
+    Identified {
+        /// Which process.
+        id: ProcessId,
+        /// The generation from the request.
+        generation: u32,
+        /// What was found.
+        identity: Identity,
+    },
+    /// The sources in use.
+    Coverage {
+        /// Which set.
+        mode: Mode,
+        /// Each capability.
+        sources: Vec<Source>,
+    },
+    /// The sources' balance of records: `made` and `lost` as the source counted them, `delivered` what it
+    /// handed over, `filtered` what it left out.
+    Balance(Vec<KindBalance>),
+    /// A client was let in and wants a snapshot, then deltas.
+    Subscribe {
+        /// Which client.
+        client: ClientId,
+        /// What it may see.
+        scope: Scope,
+    },
+    /// A client fell behind and wants a fresh snapshot.
+    Resync {
+        /// Which client.
+        client: ClientId,
+    },
+    /// A client went away.
+    Unsubscribe {
+        /// Which client.
+        client: ClientId,
+    },
+    /// Time passed: publish what has gathered.
+    Tick,
+}
+
+/// What the engine asks for.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Find out more about a process.
+    Identify(IdentityRequest),
+    /// Send this snapshot to one client before anything that is published after it.
+    Snapshot {
+        /// Which client.
+        client: ClientId,
+        /// From `SnapshotBegin` to `SnapshotEnd`.
+        events: Arc<[Event]>,
+    },
+    /// Send these to every client of this scope.
+    Publish {
+        /// Which clients.
+        scope: Scope,
+        /// In order.
+        events: Arc<[Event]>,
+    },
+    /// The answer to anybody who asks how the helper is: no names, no peers.
+    Status(StatusReport),
+    /// Whether anybody watches: counters are read every second then, else rarely.
+    Watched(bool),
+}
+
+/// Counters and sources only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StatusReport {
+    /// Which set of sources is in use.
+    pub mode: Mode,
+    /// Each capability.
+    pub sources: Vec<Source>,
+    /// The balance of each kind.
+    pub balance: Vec<KindBalance>,
+}
