@@ -19,6 +19,7 @@ pub struct App {
     shown: Shown,
     screenshot: Option<Screenshot>,
     unfold: u8,
+    select: Option<String>,
 }
 
 impl App {
@@ -43,6 +44,7 @@ impl App {
                 .as_ref()
                 .map(|path| Screenshot::new(path.clone(), settings.after())),
             unfold: settings.unfold,
+            select: settings.select.clone(),
         }
     }
 
@@ -65,6 +67,12 @@ impl App {
         self.model.refresh();
         if self.unfold > 0 {
             self.unfold_levels();
+        }
+        if let Some(name) = &self.select
+            && let Some(node) = self.model.find(name)
+        {
+            self.model.screen.selected = Some(node);
+            self.select = None;
         }
     }
 
@@ -105,17 +113,18 @@ impl App {
 
     /// Unfolds what is there, down to the level that was asked for.
     fn unfold_levels(&mut self) {
-        let nodes: Vec<_> = self
-            .model
-            .tree()
-            .rows
-            .iter()
-            .filter(|row| row.level < self.unfold && row.unfolded == Some(false))
-            .map(|row| row.node.clone())
-            .collect();
-        for node in nodes {
-            self.model.screen.set_unfolded(&node, true);
+        for _ in 0..self.unfold {
+            let rows = self.model.tree().rows.iter();
+            let folded: Vec<_> = rows
+                .filter(|row| row.level < self.unfold && row.unfolded == Some(false))
+                .map(|row| row.node.clone())
+                .collect();
+            if folded.is_empty() {
+                return;
+            }
+            folded.iter().for_each(|node| self.model.screen.set_unfolded(node, true));
             self.model.invalidate();
+            self.model.refresh();
         }
     }
 
@@ -177,6 +186,13 @@ impl eframe::App for App {
 
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {
         self.frame(ui);
+    }
+
+    fn raw_input_hook(&mut self, _ctx: &egui::Context, input: &mut egui::RawInput) {
+        if self.screenshot.is_some() {
+            // A picture shows the window, not where somebody's pointer happened to be.
+            input.events.retain(|event| !matches!(event, egui::Event::PointerMoved(_)));
+        }
     }
 
     fn clear_color(&self, visuals: &egui::Visuals) -> [f32; 4] {

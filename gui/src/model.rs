@@ -201,6 +201,12 @@ impl Model {
         true
     }
 
+    /// The first row of that name, the deepest of several that stand for the same.
+    pub fn find(&self, name: &str) -> Option<Node> {
+        let rows = self.tree.rows.iter().filter(|row| self.words(&row.node).name == name);
+        rows.max_by_key(|row| row.level).map(|row| row.node.clone())
+    }
+
     /// Where the selected row stands.
     pub fn selected_index(&self) -> Option<usize> {
         let selected = self.screen.selected.as_ref()?;

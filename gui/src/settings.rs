@@ -32,6 +32,9 @@ pub struct Settings {
     /// Begin with every program unfolded down to this level
     #[arg(long, value_name = "LEVEL", default_value_t = 0)]
     pub unfold: u8,
+    /// Begin with the first row of this name selected
+    #[arg(long, value_name = "NAME")]
+    pub select: Option<String>,
     /// Begin with LAN and loopback shown
     #[arg(long)]
     pub local: bool,

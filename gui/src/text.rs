@@ -175,6 +175,17 @@ pub fn number_of(n: usize, one: &str, several: &str) -> String {
     format!("{} {}", numbers::count(n as u64), if n == 1 { one } else { several })
 }
 
+/// Those that are not named.
+pub fn more(n: usize) -> String {
+    format!("{} more", numbers::count(n as u64))
+}
+
+/// The text with its first letter as a capital.
+pub fn sentence_case(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}
+
 /// `3 processes`.
 pub fn processes(n: usize) -> String {
     number_of(n, "process", "processes")

@@ -1,7 +1,5 @@
 //! Every colour, type style and measure of the window, and how they reach egui.
 
-use std::sync::Arc;
-
 use egui::{Color32, CornerRadius, FontFamily, FontId, Stroke, Theme, Visuals};
 
 mod fonts;
@@ -244,7 +242,8 @@ pub fn install(ctx: &egui::Context) {
             style.spacing.button_padding = egui::vec2(8.0, 4.0);
             style.spacing.interact_size.y = 24.0;
             style.spacing.menu_margin = egui::Margin::same(6);
-            style.spacing.scroll = egui::style::ScrollStyle::thin();
+            style.spacing.scroll =
+                egui::style::ScrollStyle { floating_allocated_width: 0.0, ..egui::style::ScrollStyle::thin() };
             // Nothing moves unless traffic does.
             style.animation_time = 0.0;
             style.interaction.tooltip_delay = 0.4;
@@ -297,11 +296,6 @@ fn visuals(theme: Theme, p: &Palette) -> Visuals {
         state.expansion = 0.0;
     }
     v
-}
-
-/// The shared handle that egui wants for a text format made of one style.
-pub fn job(text: impl Into<String>, kind: Type, color: Color32) -> Arc<egui::text::LayoutJob> {
-    Arc::new(egui::text::LayoutJob::simple_singleline(text.into(), kind.font(), color))
 }
 
 #[cfg(test)]

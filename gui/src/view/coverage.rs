@@ -93,7 +93,7 @@ impl Page<'_> {
         for source in weak {
             let (icon, color) = mark(source.status, self.p);
             paint::icon(self.ui.painter(), pos2(self.left + 8.0, y), Type::Icon(15), color, icon);
-            let capability = source.capability.shown();
+            let capability = text::sentence_case(&source.capability.shown());
             self.within(self.left + 26.0, self.left + 210.0, y, Type::Body, self.p.text, &capability);
             let cost = source.cost.shown();
             self.within(self.left + 220.0, self.right, y, Type::Body, self.p.text2, &cost);
@@ -109,10 +109,10 @@ impl Page<'_> {
         let span = self.right - self.left;
         let (source_x, state_x, instead_x) = (span * 0.24, span * 0.62, span * 0.76);
         let heads =
-            [(0.0, "What"), (source_x, "Source in use"), (state_x, "State"), (instead_x, "Instead of a better one")];
+            [(0.0, "What"), (source_x, "Source in use"), (state_x, "State"), (instead_x, "Why no better one")];
         let mut y = self.section(y, "How it is seen", &note, &heads);
         for source in sources {
-            let (capability, name) = (source.capability.shown(), source.source.shown());
+            let (capability, name) = (text::sentence_case(&source.capability.shown()), source.source.shown());
             let name = if name.is_empty() { "–".to_owned() } else { name };
             let status = text::source_status(source.status);
             self.within(self.left, self.left + source_x - 8.0, y, Type::Body, self.p.text, &capability);

@@ -63,10 +63,7 @@ fn group_identity(model: &Model, key: &GroupKey) -> String {
             let Some(group) = ledger.group(key) else { return String::new() };
             let running =
                 group.members.iter().filter(|m| ledger.proc(**m).is_some_and(|p| !p.is_exited())).count();
-            let mut kind = text::group_kind(key).to_owned();
-            if let Some(first) = kind.get_mut(..1) {
-                first.make_ascii_uppercase();
-            }
+            let kind = text::sentence_case(text::group_kind(key));
             format!("{kind} with {} running.", text::processes(running))
         }
     }

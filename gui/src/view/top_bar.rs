@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// Width of the digits of a rate at their widest, `<0.01`, in points.
+const WIDEST_DIGITS: f32 = 42.0;
+
 pub(super) fn show(ui: &mut Ui, grid: &Grid, model: &Model, shown: &mut Shown, commands: &mut Commands) {
     let rect = grid.top;
     let middle = rect.center().y;
@@ -145,10 +148,10 @@ fn rates(ui: &Ui, right: f32, middle: f32, model: &Model) -> f32 {
         told.push(format!("{name} {}", figure.joined()));
         // A box of fixed width, so that the bar stands still while numbers change.
         let digits_right = end - cell::RATE_UNIT - cell::UNIT_GAP;
-        cell::figure(painter, digits_right, middle, Type::Rate, &figure, p.text, p);
-        let arrow_at = pos2(digits_right - 46.0, middle);
+        let drawn = cell::figure(painter, digits_right, middle, Type::Rate, &figure, p.text, p);
+        let arrow_at = pos2(drawn.left() - 12.0, middle);
         paint::text(painter, arrow_at, Side::Centre, Type::Rate, color, arrow);
-        end = digits_right - 46.0 - 24.0;
+        end = digits_right - WIDEST_DIGITS - 36.0;
     }
     let rect = Rect::from_min_max(pos2(end, middle - 12.0), pos2(right, middle + 12.0));
     let response = ui.interact(rect, ui.scope_id().with("rates"), egui::Sense::hover());

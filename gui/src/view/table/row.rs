@@ -82,7 +82,8 @@ pub(super) fn cells(
     let painter = ui.painter();
     let fresh = model.status.is_current();
     let quiet = row.ended || !fresh;
-    let cut = name(ui, rect, row, words, columns.program.max - 12.0, quiet);
+    let selected = model.screen.selected.as_ref() == Some(&row.node);
+    let cut = name(ui, rect, row, words, columns.program.max - 12.0, quiet, selected);
     let pick = |color: Color32| if quiet { p.text3 } else { color };
     for (column, value, color) in
         [(columns.now_down, row.now.down, p.down), (columns.now_up, row.now.up, p.up)]
@@ -115,7 +116,7 @@ pub(super) fn cells(
 }
 
 /// Icon, name and grey text. Returns whether something was cut.
-fn name(ui: &Ui, rect: Rect, row: &Row, words: &Words, end: f32, quiet: bool) -> bool {
+fn name(ui: &Ui, rect: Rect, row: &Row, words: &Words, end: f32, quiet: bool, selected: bool) -> bool {
     let p = palette(ui.ctx());
     let painter = ui.painter();
     let middle = rect.center().y;
@@ -124,7 +125,7 @@ fn name(ui: &Ui, rect: Rect, row: &Row, words: &Words, end: f32, quiet: bool) ->
     let color = if quiet { p.text3 } else { p.text };
     let left = match words.icon {
         Some(icon) if top => {
-            tile(painter, pos2(caret + 22.0, middle), icon, quiet, p);
+            tile(painter, pos2(caret + 22.0, middle), icon, quiet, selected, p);
             caret + 38.0
         }
         Some(icon) => {
@@ -152,15 +153,9 @@ fn name(ui: &Ui, rect: Rect, row: &Row, words: &Words, end: f32, quiet: bool) ->
 }
 
 /// The tile that stands for a program.
-pub(in crate::view) fn tile(
-    painter: &egui::Painter,
-    centre: egui::Pos2,
-    icon: &str,
-    quiet: bool,
-    p: &Palette,
-) {
+fn tile(painter: &egui::Painter, centre: egui::Pos2, icon: &str, quiet: bool, selected: bool, p: &Palette) {
     let rect = Rect::from_center_size(centre, vec2(20.0, 20.0));
-    painter.rect_filled(rect, 4.0, p.sel);
+    painter.rect_filled(rect, 4.0, if selected { p.bg } else { p.sel });
     let color = if quiet { p.text3 } else { p.text2 };
     paint::icon(painter, centre, Type::Icon(14), color, icon);
 }

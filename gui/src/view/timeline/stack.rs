@@ -37,8 +37,11 @@ impl Stack {
     pub(super) fn of(model: &Model) -> Self {
         let ledger = model.ledger();
         let (second, local) = (ledger.second(), model.screen.local);
-        let mut layers: Vec<Layer> = largest(ledger, model.screen.lens, local)
+        let talkers = by_total(ledger, model.screen.lens, local);
+        let groups = talkers.len();
+        let mut layers: Vec<Layer> = talkers
             .into_iter()
+            .take(LARGEST)
             .map(|(key, group)| Layer {
                 name: model.words(&Node::Group(key.clone())).name,
                 selected: false,
@@ -50,11 +53,10 @@ impl Stack {
         let all = ledger.total().seconds(second, SECONDS, local);
         let now = ledger.total().rate(second, local);
         let rest = rest_of(&layers, all, now);
-        let groups = model.tree().programs + model.tree().ended;
-        let has_rest = groups > layers.len() || rest.seconds.iter().any(|b| b.sum() > 0.0);
+        let has_rest = groups > layers.len();
         if has_rest {
-            let more = groups.saturating_sub(layers.len()).max(1);
-            layers.push(Layer { name: format!("{more} more"), ..rest });
+            let more = groups - layers.len();
+            layers.push(Layer { name: crate::text::more(more), ..rest });
         }
         Self { layers, has_selection, has_rest }
     }
@@ -91,8 +93,8 @@ impl Stack {
     }
 }
 
-/// The groups that moved the most in the window.
-fn largest(ledger: &Ledger, lens: Lens, local: bool) -> Vec<(&GroupKey, &Group)> {
+/// The groups that moved something in the window, the most first.
+fn by_total(ledger: &Ledger, lens: Lens, local: bool) -> Vec<(&GroupKey, &Group)> {
     let groups = if lens == Lens::Users { ledger.users() } else { ledger.programs() };
     let second = ledger.second();
     let mut all: Vec<(f64, &GroupKey, &Group)> = groups
@@ -101,7 +103,7 @@ fn largest(ledger: &Ledger, lens: Lens, local: bool) -> Vec<(&GroupKey, &Group)>
         .filter(|(total, ..)| *total > 0.0)
         .collect();
     all.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    all.into_iter().take(LARGEST).map(|(_, key, group)| (key, group)).collect()
+    all.into_iter().map(|(_, key, group)| (key, group)).collect()
 }
 
 /// Puts the selection among the layers, in the place of the program it belongs to. Returns whether there is one.
