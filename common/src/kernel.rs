@@ -8,7 +8,9 @@ mod process;
 mod socket;
 
 pub use self::{
-    process::{ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, ForkRecord, Namespaces, Task, Uids, task_flag},
+    process::{
+        ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, ForkRecord, Namespaces, Task, Uids, task_flag,
+    },
     socket::{
         Counters, FlowKey, FlowValue, PacketFlowRecord, Residue, SocketClosedRecord, SocketRow, SocketState,
         TcpRecord, Tuple, socket_flag, tcp_state,
@@ -116,8 +118,22 @@ macro_rules! plain {
 }
 
 plain!(
-    Header, ProcessKey, Task, ExecRecord, ForkRecord, ExitRecord, Tuple, Counters, SocketState, SocketRow, TcpRecord,
-    PacketFlowRecord, SocketClosedRecord, FlowKey, FlowValue, Residue,
+    Header,
+    ProcessKey,
+    Task,
+    ExecRecord,
+    ForkRecord,
+    ExitRecord,
+    Tuple,
+    Counters,
+    SocketState,
+    SocketRow,
+    TcpRecord,
+    PacketFlowRecord,
+    SocketClosedRecord,
+    FlowKey,
+    FlowValue,
+    Residue,
 );
 
 /// Copies a record out of the front of `bytes`; nothing if they are too few. Alignment does not matter.

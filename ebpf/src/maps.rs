@@ -35,7 +35,7 @@ pub static SOCKETS: SocketStorage<SocketState> = SocketStorage::new();
 #[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowValue, FLOWS_MAX> = HashMap::new();
 
-/// Bytes of closed sockets whose last record found no room in the ring.
+/// Bytes that belong to no flow.
 #[btf_map]
 pub static RESIDUES: HashMap<ProcessKey, Residue, RESIDUES_MAX> = HashMap::new();
 

@@ -87,9 +87,10 @@ pub struct SocketState {
     pub opened_ns: u64,
     /// All that passed, except for TCP, whose counters the kernel keeps in `tcp_sock`.
     pub counters: Counters,
-    /// Bytes sent as last told to the loader by a dump; what is beyond goes to the residue if the ring is full.
+    /// Bytes sent over TCP as last told by a dump; what is beyond goes to the residue if the ring is full at the
+    /// end. Other protocols do not need it: their counters outlive the socket, in the flow map.
     pub told_tx_bytes: u64,
-    /// Bytes received as last told to the loader by a dump.
+    /// Bytes received over TCP as last told by a dump.
     pub told_rx_bytes: u64,
     /// Inode number of the socket's network namespace.
     pub net_ns: u32,
@@ -226,12 +227,13 @@ pub struct FlowValue {
     pub flags: u32,
 }
 
-/// Bytes of a process's closed sockets that no record could carry.
+/// Bytes of a process that belong to no flow: of TCP connections whose last record found no room, and of packets
+/// whose flow found no room.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Residue {
-    /// Bytes sent, beyond what a dump had told.
+    /// Bytes sent, beyond what was told otherwise.
     pub tx_bytes: u64,
-    /// Bytes received, beyond what a dump had told.
+    /// Bytes received, beyond what was told otherwise.
     pub rx_bytes: u64,
 }

@@ -9,7 +9,7 @@ use sekhmet_common::kernel::{
     Counters, FlowKey, FlowValue, PacketFlowRecord, SocketState, Tuple, kind, socket_flag, stat,
 };
 
-use super::{socket::TCP, tuple::mapped};
+use super::{residue, socket::TCP, tuple::mapped};
 use crate::{
     maps::{FLOWS, SOCKETS, STATS, add, bump},
     ring,
@@ -121,7 +121,14 @@ unsafe fn flow(state: &SocketState, tuple: Tuple, way: Way, bytes: u64, packets:
     }
     match slot {
         Some(value) => unsafe { charge(&raw mut (*value).counters, way, bytes, packets) },
-        None => bump(&STATS, stat::FLOW_MAP_FULL),
+        None => {
+            // No room for the flow: its bytes go to the process alone, so that the process's total stays exact.
+            bump(&STATS, stat::FLOW_MAP_FULL);
+            match way {
+                Way::Out => residue::keep(&state.process, bytes, 0),
+                Way::In => residue::keep(&state.process, 0, bytes),
+            }
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Bytes of closed sockets whose last record found no room: kept per process, so that totals stay exact.
+//! Bytes that belong to no flow: kept per process, so that totals stay exact.
 
 use aya_ebpf::bindings::BPF_NOEXIST;
 use sekhmet_common::kernel::{ProcessKey, Residue, stat};

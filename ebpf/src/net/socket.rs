@@ -3,7 +3,6 @@
 use aya_ebpf::{helpers::generated::bpf_get_socket_cookie, programs::SockContext};
 use sekhmet_common::kernel::{Counters, SocketClosedRecord, SocketState, kind, socket_flag, stat};
 
-use super::residue;
 use crate::{
     maps::{SOCKETS, STATS, bump},
     offsets::{NET_INUM, SKC_NET, probe},
@@ -55,7 +54,8 @@ pub fn release(ctx: &SockContext) -> i32 {
         }
         let Some(state) = SOCKETS.get(ctx.sock.cast()) else { return ALLOW };
         let state = &*state;
-        let recorded = ring::emit(kind::SOCKET_CLOSED, |record: *mut SocketClosedRecord| {
+        // If this finds no room, nothing is lost but the moment: the counters stay in the flow map.
+        ring::emit(kind::SOCKET_CLOSED, |record: *mut SocketClosedRecord| {
             (*record).process = state.process;
             (*record).cookie = state.cookie;
             (*record).counters = state.counters;
@@ -64,11 +64,6 @@ pub fn release(ctx: &SockContext) -> i32 {
             (*record).protocol = protocol as u8;
             (*record).reserved = [0; 3];
         });
-        if !recorded {
-            let tx_bytes = state.counters.tx_bytes.wrapping_sub(state.told_tx_bytes);
-            let rx_bytes = state.counters.rx_bytes.wrapping_sub(state.told_rx_bytes);
-            residue::keep(&state.process, tx_bytes, rx_bytes);
-        }
     }
     ALLOW
 }

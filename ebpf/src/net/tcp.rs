@@ -20,14 +20,14 @@ const SOCK_DONE: u64 = 1 << 1;
 
 /// `inet_sock_set_state(const struct sock *sk, const int oldstate, const int newstate)`.
 ///
-/// Only the change to `SYN_SENT` happens in the process's own context; later ones come from packets and
-/// timers, so the owner is taken from the socket's storage.
+/// Only the changes to `SYN_SENT` and to `LISTEN` happen in the process's own context; others come from packets
+/// and timers, so the owner is taken from the socket's storage.
 #[inline(always)]
 pub fn set_state(ctx: &BtfTracePointContext) -> i32 {
     let (socket, old, new): (*const u8, u32, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
     let (old, new) = (old as u8, new as u8);
     let wanted = match new {
-        SYN_SENT | ESTABLISHED => true,
+        SYN_SENT | ESTABLISHED | LISTEN => true,
         CLOSE => old != LISTEN,
         _ => false,
     };
@@ -40,6 +40,10 @@ pub fn set_state(ctx: &BtfTracePointContext) -> i32 {
             return 0;
         }
         let Some(state) = storage(socket, new) else { return unowned(socket, tcp, old, new) };
+        if new == LISTEN {
+            // No connection, but those that come inherit the owner.
+            return 0;
+        }
         if new == SYN_SENT {
             (*state).opened_ns = ring::now();
             (*state).flags = ((*state).flags & !socket_flag::INBOUND) | socket_flag::OUTBOUND;
@@ -52,11 +56,16 @@ pub fn set_state(ctx: &BtfTracePointContext) -> i32 {
             (*state).flags |= socket_flag::INBOUND;
         }
         record(socket, tcp, &*state, old, new);
+        if new == CLOSE {
+            // The socket may connect again, or listen and hand its storage on.
+            (*state).flags &= !(socket_flag::INBOUND | socket_flag::OUTBOUND);
+        }
     }
     0
 }
 
-/// The socket's storage. One that is older than the watch and begins to connect gets it here.
+/// The socket's storage. One that has none and begins to connect or to listen gets it here: a socket that is
+/// older than the watch, or one that the kernel makes on a program's behalf (the TCP socket under an MPTCP one).
 #[inline(always)]
 unsafe fn storage(socket: *const u8, new: u8) -> Option<*mut SocketState> {
     unsafe {
@@ -64,7 +73,7 @@ unsafe fn storage(socket: *const u8, new: u8) -> Option<*mut SocketState> {
             return Some(state);
         }
         let current = bpf_get_current_task_btf() as *const u8;
-        if new != SYN_SENT || task::is_kernel(current) {
+        if (new != SYN_SENT && new != LISTEN) || task::is_kernel(current) {
             return None;
         }
         let mut state = fresh(socket, task::key(current), socket_flag::SEEDED);
@@ -79,6 +88,9 @@ unsafe fn storage(socket: *const u8, new: u8) -> Option<*mut SocketState> {
 /// A connection of the kernel itself, or one of which nobody saw the owner.
 #[inline(always)]
 unsafe fn unowned(socket: *const u8, tcp: *const u8, old: u8, new: u8) -> i32 {
+    if new == LISTEN {
+        return 0;
+    }
     unsafe {
         let state = fresh(socket, ProcessKey { tgid: 0, reserved: 0, start_ns: 0 }, 0);
         record(socket, tcp, &state, old, new);

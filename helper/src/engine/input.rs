@@ -150,6 +150,8 @@ pub enum FlowEnd {
     },
     /// The socket was released.
     Released,
+    /// A flow without connection had no packet for the whole quiet period; its counters begin anew if it has one.
+    Quiet,
     /// Polling no longer finds it.
     Vanished,
 }
@@ -255,6 +257,13 @@ pub struct Identity {
     pub application: Option<Text>,
     /// The desktop application's name.
     pub application_name: Option<Text>,
+    /// The kernel's short name.
+    pub comm: Option<Text>,
+    /// The user ids, read together with everything else here. They guard against a process that became
+    /// another program in between, and make known whose a process is of which no source told.
+    pub uids: Option<Uids>,
+    /// Whether the process was no longer there to be asked.
+    pub gone: bool,
 }
 
 /// A process that should be identified.

@@ -193,7 +193,9 @@ impl<'a> Btf<'a> {
             }
             let one = self.types.get(id as usize)?;
             match kind_of(word(one, 4)?) {
-                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => id = word(one, 8)?,
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = word(one, 8)?
+                }
                 _ => return Some(id),
             }
         }

@@ -1,27 +1,22 @@
-//! Loads the object, attaches each program by trying, and keeps what must stay alive.
+//! Loads the object, has its programs attached, and keeps what must stay alive.
 
-use std::{
-    error::Error,
-    fs::File,
-    os::fd::{AsFd, OwnedFd},
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
 use aya::{
     Ebpf, EbpfLoader, Endianness,
     maps::{MapData, PerCpuArray, RingBuf},
-    programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, Iter, ProgramError,
-    },
 };
-use sekhmet_common::kernel::{ABI_SYMBOL, ABI_VERSION, FlowKey, FlowValue, ProcessKey, Residue, SocketState};
+use sekhmet_common::{
+    coverage::Source,
+    kernel::{ABI_SYMBOL, ABI_VERSION, FlowKey, FlowValue, ProcessKey, Residue, SocketState},
+};
 
 use super::{
+    attach::{Iterators, chain, open_cgroup, try_probe},
     btf::{self, BtfError},
     object::OBJECT,
     offsets,
-    probes::{Hook, Outcome, PROBES, Probe},
-    sys,
+    probes::{Outcome, PROBES},
 };
 
 /// Where to find what the loader needs. The default is right on every ordinary machine.
@@ -88,14 +83,6 @@ pub struct Kernel {
     outcomes: Vec<Outcome>,
 }
 
-/// Links of the iterators that the kernel accepted.
-#[derive(Debug, Default)]
-pub(super) struct Iterators {
-    pub(super) sockets: Option<OwnedFd>,
-    pub(super) tasks: Option<OwnedFd>,
-    pub(super) files: Option<OwnedFd>,
-}
-
 /// Loads the embedded object and attaches what can be attached.
 ///
 /// Needs `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN` (since Linux 5.8). After it, on Linux 5.19 and later, the
@@ -119,7 +106,8 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     let bytes = std::fs::read(path).map_err(|source| LoadError::ReadBtf { path: path.clone(), source })?;
     let types = btf::parse(&bytes).map_err(|source| LoadError::ParseBtf { path: path.clone(), source })?;
     let globals = offsets::resolve(&types);
-    let types = aya::Btf::parse(&bytes, Endianness::default()).map_err(|e| LoadError::LoaderBtf(chain(&e)))?;
+    let types =
+        aya::Btf::parse(&bytes, Endianness::default()).map_err(|e| LoadError::LoaderBtf(chain(&e)))?;
     drop(bytes);
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&types)).override_global(ABI_SYMBOL, &ABI_VERSION, true);
@@ -130,8 +118,10 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     check_sizes(&ebpf)?;
     let cgroup = open_cgroup(options.cgroup.as_deref());
     let mut iterators = Iterators::default();
-    let outcomes =
-        PROBES.iter().map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut iterators, options)).collect();
+    let outcomes = PROBES
+        .iter()
+        .map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut iterators, &options.without))
+        .collect();
     Ok(Kernel {
         events: take_typed(&mut ebpf, "EVENTS")?,
         made: take_typed(&mut ebpf, "MADE")?,
@@ -156,85 +146,15 @@ impl Kernel {
         self.outcomes.iter().any(|o| o.probe.program == program && o.attached())
     }
 
-    /// Whether everything is at work that the full view needs; the rest has an equal replacement.
+    /// Whether every probe is at work.
     pub fn is_complete(&self) -> bool {
-        self.outcomes.iter().all(|o| o.attached() || o.probe.cost.is_empty())
+        self.outcomes.iter().all(Outcome::attached)
     }
-}
 
-fn try_probe(
-    ebpf: &mut Ebpf,
-    probe: &'static Probe,
-    types: &aya::Btf,
-    cgroup: &Result<File, String>,
-    iterators: &mut Iterators,
-    options: &Options,
-) -> Outcome {
-    if options.without.iter().any(|name| name == probe.program) {
-        return Outcome { probe, refused: Some("left out by the settings".into()), verified_instructions: None };
+    /// The lines for the coverage panel.
+    pub fn sources(&self) -> Vec<Source> {
+        self.outcomes.iter().map(Outcome::source).collect()
     }
-    let refused = attach(ebpf, probe, types, cgroup, iterators).err();
-    let info = ebpf.program(probe.program).and_then(|program| program.info().ok());
-    Outcome { probe, refused, verified_instructions: info.and_then(|i| i.verified_instruction_count()) }
-}
-
-/// Loads and attaches as one step: some kernels load what they then refuse to attach.
-fn attach(
-    ebpf: &mut Ebpf,
-    probe: &Probe,
-    types: &aya::Btf,
-    cgroup: &Result<File, String>,
-    iterators: &mut Iterators,
-) -> Result<(), String> {
-    let said = |e: ProgramError| last_lines(&chain(&e));
-    // An iterator over a map needs the map's descriptor besides the program.
-    let map = match probe.hook {
-        Hook::StorageIterator { map } => match ebpf.map(map) {
-            Some(aya::maps::Map::SkStorage(data)) => {
-                Some(data.fd().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?)
-            }
-            _ => return Err("the object has no such map".into()),
-        },
-        _ => None,
-    };
-    let program = ebpf.program_mut(probe.program).ok_or("the object has no such program")?;
-    match probe.hook {
-        Hook::Tracepoint(name) => {
-            let program: &mut BtfTracePoint = program.try_into().map_err(said)?;
-            program.load(name, types).and_then(|()| program.attach()).map_err(said)?;
-        }
-        Hook::CgroupSocket(_) => {
-            let program: &mut CgroupSock = program.try_into().map_err(said)?;
-            let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
-            // Single: aya hands other modes on as link flags, which the kernel refuses. A link is by its nature
-            // beside others.
-            program.load().and_then(|()| program.attach(cgroup, CgroupAttachMode::Single)).map_err(said)?;
-        }
-        Hook::CgroupPacket { egress } => {
-            let program: &mut CgroupSkb = program.try_into().map_err(said)?;
-            let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
-            let way = if egress { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
-            program.load().and_then(|()| program.attach(cgroup, way, CgroupAttachMode::Single)).map_err(said)?;
-        }
-        Hook::Iterator(_) | Hook::StorageIterator { .. } => {
-            let name = match probe.hook {
-                Hook::Iterator(name) => name,
-                _ => "bpf_sk_storage_map",
-            };
-            let program: &mut Iter = program.try_into().map_err(said)?;
-            program.load(name, types).map_err(said)?;
-            let fd = program.fd().map_err(said)?;
-            let link =
-                sys::link_iterator(fd.as_fd(), map.as_ref().map(AsFd::as_fd)).map_err(|e| e.to_string())?;
-            let slot = match name {
-                "task" => &mut iterators.tasks,
-                "task_file" => &mut iterators.files,
-                _ => &mut iterators.sockets,
-            };
-            *slot = Some(link);
-        }
-    }
-    Ok(())
 }
 
 /// The maps' own sizes must be those of the types that are read from them: the raw calls rely on it.
@@ -268,67 +188,9 @@ fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> 
     }
 }
 
-fn open_cgroup(given: Option<&Path>) -> Result<File, String> {
-    let path = match given {
-        Some(path) => path.to_owned(),
-        None => {
-            let mounts = std::fs::read("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
-            cgroup_root(&mounts).ok_or("no cgroup-v2 tree is mounted")?
-        }
-    };
-    File::open(&path).map_err(|e| format!("{}: {e}", path.display()))
-}
-
-/// The mount point of the whole cgroup-v2 tree, from `/proc/self/mountinfo` (proc(5)): on machines with both
-/// versions it is not `/sys/fs/cgroup`.
-fn cgroup_root(mounts: &[u8]) -> Option<PathBuf> {
-    let mounts = String::from_utf8_lossy(mounts);
-    mounts.lines().find_map(|line| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut fields = mount.split(' ').skip(3);
-        let (root, point) = (fields.next()?, fields.next()?);
-        // Spaces and such are octal escapes here; a cgroup tree is not mounted at such a place.
-        (filesystem.starts_with("cgroup2 ") && root == "/" && !point.contains('\\')).then(|| PathBuf::from(point))
-    })
-}
-
-/// An error with all its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
-}
-
-/// A verifier's log may have thousands of lines; its last ones say what was wrong.
-fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    match lines.as_slice() {
-        [first, .., second_last, last] if lines.len() > 6 => format!("{first} … {second_last} | {last}"),
-        few => few.join(" | "),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn finds_the_whole_cgroup_tree_only() {
-        let mounts = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
-            37 31 0:34 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
-            40 31 0:38 /some/part /mnt/part rw,relatime - cgroup2 cgroup2 rw\n\
-            38 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(cgroup_root(mounts.as_bytes()), Some(PathBuf::from("/sys/fs/cgroup/unified")));
-        assert_eq!(cgroup_root(b"nonsense\n- - -\n\xff"), None);
-    }
 
     #[test]
     fn a_missing_or_broken_type_table_is_named() {
@@ -341,12 +203,5 @@ mod tests {
         let Err(error) = load_object(object, &options) else { panic!("accepted") };
         assert!(matches!(error, LoadError::ParseBtf { source: BtfError::Magic, .. }), "{error}");
         assert!(error.to_string().contains("vmlinux"), "{error}");
-    }
-
-    #[test]
-    fn long_logs_are_cut_to_what_matters() {
-        let log = (0..50).map(|n| format!("line {n}\n")).collect::<String>();
-        assert_eq!(last_lines(&log), "line 0 … line 48 | line 49");
-        assert_eq!(last_lines("one\n\ntwo"), "one | two");
     }
 }

@@ -65,39 +65,39 @@ pub static PROBES: [Probe; 11] = [
         hook: Hook::CgroupSocket("sock_create"),
         since: "5.10",
         capability: "socket owner",
-        replacement: "sock_diag",
-        cost: "sockets that live shorter than a poll have no owner",
+        replacement: "",
+        cost: "new sockets have no owner, and their packets are not counted",
     },
     Probe {
         program: "process_fork",
         hook: Hook::Tracepoint("sched_process_fork"),
         since: "5.5",
         capability: "process start",
-        replacement: "/proc",
-        cost: "processes that live shorter than a poll are missed",
+        replacement: "tp_btf sched_process_exec",
+        cost: "processes that never execute a program are missed",
     },
     Probe {
         program: "process_exec",
         hook: Hook::Tracepoint("sched_process_exec"),
         since: "5.8",
         capability: "program start",
-        replacement: "/proc",
-        cost: "programs that run shorter than a poll have no name and no arguments",
+        replacement: "",
+        cost: "programs have no name and no arguments",
     },
     Probe {
         program: "process_exit",
         hook: Hook::Tracepoint("sched_process_exit"),
         since: "5.5",
         capability: "process end",
-        replacement: "/proc",
-        cost: "ends are noticed at the next poll, without their status",
+        replacement: "",
+        cost: "processes seem to run for ever",
     },
     Probe {
         program: "tcp_state",
         hook: Hook::Tracepoint("inet_sock_set_state"),
         since: "5.12",
         capability: "TCP connections",
-        replacement: "sock_diag",
+        replacement: "iter/bpf_sk_storage_map",
         cost: "connections that live shorter than a poll are missed, and so is the reason of their end",
     },
     Probe {
@@ -129,7 +129,7 @@ pub static PROBES: [Probe; 11] = [
         hook: Hook::StorageIterator { map: "SOCKETS" },
         since: "5.10",
         capability: "TCP counters",
-        replacement: "sock_diag",
+        replacement: "tp_btf inet_sock_set_state",
         cost: "bytes of a TCP connection are known at its end only",
     },
     Probe {
@@ -137,16 +137,16 @@ pub static PROBES: [Probe; 11] = [
         hook: Hook::Iterator("task"),
         since: "5.8",
         capability: "earlier processes",
-        replacement: "/proc",
-        cost: "",
+        replacement: "",
+        cost: "processes older than the helper are unknown until they execute a program",
     },
     Probe {
         program: "seed_sockets",
         hook: Hook::Iterator("task_file"),
         since: "5.11",
         capability: "earlier sockets",
-        replacement: "sock_diag",
-        cost: "connections older than the helper have no owner",
+        replacement: "",
+        cost: "connections older than the helper are not seen",
     },
 ];
 
@@ -173,7 +173,6 @@ impl Outcome {
         let (source, status, cost) = match (&self.refused, replacement) {
             (None, _) => (hook.to_string(), SourceStatus::Best, ""),
             (Some(_), "") => (String::new(), SourceStatus::Missing, cost),
-            (Some(_), _) if cost.is_empty() => (replacement.to_owned(), SourceStatus::Equal, cost),
             (Some(_), _) => (replacement.to_owned(), SourceStatus::Reduced, cost),
         };
         let reason = self.refused.clone().unwrap_or_default();
@@ -197,7 +196,6 @@ mod tests {
             |probe| Outcome { probe, refused: Some("no".into()), verified_instructions: None }.source();
         let by_name = |name| PROBES.iter().find(|p| p.program == name).unwrap();
         assert_eq!(refused(by_name("packet_in")).status, SourceStatus::Missing);
-        assert_eq!(refused(by_name("seed_tasks")).status, SourceStatus::Equal);
         let reduced = refused(by_name("tcp_state"));
         assert_eq!((reduced.status, reduced.reason), (SourceStatus::Reduced, Text::from("no")));
         let works = Outcome { probe: &PROBES[0], refused: None, verified_instructions: None }.source();

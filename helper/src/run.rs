@@ -1,0 +1,3 @@
+//! Puts the helper together: sources, engine and bus, each on its thread.
+
+pub mod owner;
