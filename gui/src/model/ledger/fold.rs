@@ -40,6 +40,8 @@ impl Ledger {
             Event::Others { at, tx_bytes, rx_bytes, open_flows, .. } => {
                 self.count_others(*at, *rx_bytes, *tx_bytes, *open_flows);
             }
+            // Bytes that belong to no host have no row; the mirror keeps them in the process's totals.
+            Event::ProcessTotals { .. } => {}
             Event::Coverage { .. } | Event::Balance { .. } | Event::Lost { .. } => {}
         }
         self.mirror.apply(event);
