@@ -146,7 +146,7 @@ impl Engine {
         let Some(record) = self.processes.records.get(&parent) else { return false };
         let Some(from) = self.ledger.mirror().process(parent) else { return false };
         // Across a border of owners nothing is handed on: the child may be visible where the parent is not.
-        if child.inferred || record.uids != child.uids {
+        if record.uids != child.uids {
             return false;
         }
         process.name = from.name.clone();

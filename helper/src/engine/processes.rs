@@ -44,6 +44,17 @@ impl Record {
     }
 }
 
+/// How a process came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Something it owns was told, but not itself.
+    Inferred,
+    /// It was found, with a program of its own.
+    Found,
+    /// It was forked, with the program of its parent.
+    Forked,
+}
+
 /// Which process is which.
 #[derive(Debug, Default)]
 pub(super) struct Processes {
@@ -77,7 +88,7 @@ impl Engine {
     /// A process that polling or seeding found.
     pub(super) fn seen(&mut self, now: Timestamp, image: ProcessImage) {
         match self.processes.by_key.get(&image.key) {
-            None => self.start_or_count(now, image),
+            None => self.start_or_count(now, image, Origin::Found),
             Some(&id) if self.processes.records.get(&id).is_some_and(|r| r.inferred) => {
                 self.describe(now, id, image, false);
             }
@@ -88,7 +99,7 @@ impl Engine {
     /// A process was forked: until it executes a program it is what its parent is.
     pub(super) fn forked(&mut self, at: Timestamp, image: ProcessImage) {
         match self.processes.by_key.get(&image.key) {
-            None => self.start_or_count(at, image),
+            None => self.start_or_count(at, image, Origin::Forked),
             Some(&id) if self.processes.records.get(&id).is_some_and(|r| r.inferred) => {
                 self.describe(at, id, image, false);
             }
@@ -101,7 +112,7 @@ impl Engine {
     pub(super) fn executed(&mut self, at: Timestamp, image: ProcessImage) {
         let id = match self.processes.by_key.get(&image.key) {
             Some(&id) => id,
-            None => match self.start(at, image.clone(), false) {
+            None => match self.start(at, image.clone(), Origin::Found) {
                 Some(id) => id,
                 None => return,
             },
@@ -138,7 +149,7 @@ impl Engine {
             argv: None,
             argv_truncated: false,
         };
-        self.start(at, image, true)
+        self.start(at, image, Origin::Inferred)
     }
 
     /// Whether a process is known to have ended.
@@ -179,14 +190,15 @@ impl Engine {
     }
 
     /// Lists a new process, or counts it as lost.
-    fn start_or_count(&mut self, at: Timestamp, image: ProcessImage) {
-        if self.start(at, image, false).is_none() {
+    fn start_or_count(&mut self, at: Timestamp, image: ProcessImage, origin: Origin) {
+        if self.start(at, image, origin).is_none() {
             self.books.unlisted(RecordKind::Fork, 1);
         }
     }
 
     /// Lists a new process.
-    fn start(&mut self, at: Timestamp, image: ProcessImage, inferred: bool) -> Option<ProcessId> {
+    fn start(&mut self, at: Timestamp, image: ProcessImage, origin: Origin) -> Option<ProcessId> {
+        let inferred = origin == Origin::Inferred;
         if !self.room_for_process(at) {
             return None;
         }
@@ -228,7 +240,8 @@ impl Engine {
             tx_bytes: 0,
             rx_bytes: 0,
         };
-        let inherited = parent_id.is_some_and(|parent| self.inherit(parent, &record, &mut process));
+        let forked_from = parent_id.filter(|_| origin == Origin::Forked);
+        let inherited = forked_from.is_some_and(|parent| self.inherit(parent, &record, &mut process));
         self.processes.records.insert(id, record);
         use_image(&mut process, &image);
         self.ledger.start_process(at, process, owner);

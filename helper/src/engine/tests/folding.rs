@@ -50,6 +50,18 @@ fn a_child_is_what_its_parent_is_until_it_executes() {
 }
 
 #[test]
+fn a_found_process_has_a_program_of_its_own() {
+    let mut s = stage();
+    s.observe([Observation::Executed { at: AT, image: executed(10, 1000, "/usr/bin/bash") }]);
+    let question = s.questions.pop().unwrap();
+    s.step(Input::Identified { id: question.id, generation: 1, identity: Identity::default() });
+    s.observe([Observation::Seen(ProcessImage { parent: Some(key(10)), ..image(11, 1000) })]);
+    assert_eq!(s.process(key(11)).name.shown(), "comm11");
+    assert!(s.process(key(11)).cmdline.is_empty());
+    assert_eq!(s.questions.len(), 1);
+}
+
+#[test]
 fn a_late_answer_does_not_name_a_newer_program() {
     let mut s = stage();
     s.observe([Observation::Executed { at: AT, image: executed(10, 1000, "/bin/old") }]);
