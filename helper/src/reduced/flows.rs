@@ -14,7 +14,7 @@ use sekhmet_common::{
 use super::sockets::{Found, Listing, State};
 use crate::{
     engine::input::{FlowEnd, FlowKey, FlowPhase, FlowSight, Observation, ProcessKey},
-    identify::process_dir::ProcessDir,
+    identify::process_dir::{ProcessDir, SocketMount},
 };
 
 /// How often the owner of a socket is searched before it counts as unknown.
@@ -27,6 +27,7 @@ const FILES_MAX: usize = 16_384;
 pub(super) struct Flows {
     proc: PathBuf,
     net_ns: u32,
+    mount: Option<SocketMount>,
     known: HashMap<FlowKey, Known>,
     looked: bool,
 }
@@ -51,7 +52,8 @@ pub(super) struct Looked {
 impl Flows {
     /// Nothing was looked at yet. `net_ns` is the namespace whose sockets are listed.
     pub(super) fn new(proc: PathBuf, net_ns: u32) -> Self {
-        Self { proc, net_ns, known: HashMap::new(), looked: false }
+        let mount = SocketMount::find(&proc);
+        Self { proc, net_ns, mount, known: HashMap::new(), looked: false }
     }
 
     /// Compares the kernel's list with the last one. `owners` are the processes to search for sockets in,
@@ -145,7 +147,7 @@ impl Flows {
             if wanted.is_empty() {
                 break;
             }
-            for inode in inodes(&self.proc, owner) {
+            for inode in inodes(&self.proc, owner, self.mount) {
                 if let Some(key) = wanted.remove(&inode)
                     && let Some(known) = self.known.get_mut(&key)
                 {
@@ -159,7 +161,7 @@ impl Flows {
 }
 
 /// Inode numbers of a process's sockets; none if it is another process by now, or may not be read.
-fn inodes(proc: &Path, owner: ProcessKey) -> Vec<u64> {
+fn inodes(proc: &Path, owner: ProcessKey, mount: Option<SocketMount>) -> Vec<u64> {
     let dir = ProcessDir::open(proc, owner.tgid).ok().filter(|d| d.is(owner));
-    dir.and_then(|d| d.socket_inodes(FILES_MAX).ok()).unwrap_or_default()
+    dir.and_then(|d| d.socket_inodes(FILES_MAX, mount).ok()).unwrap_or_default()
 }
