@@ -34,6 +34,9 @@ impl Engine {
             record.uids = found.uids;
         }
         let never_told = record.inferred;
+        // No source tells the end of a process whose beginning it did not tell, or whose end was lost.
+        let has_ended = found.gone && (never_told || record.doubted);
+        record.doubted = false;
         if let Some(uids) = found.uids.filter(|_| never_told) {
             record.image.uids = uids;
         }
@@ -65,8 +68,7 @@ impl Engine {
             process.user = Some(user);
         }
         self.ledger.change_process(now, process, owner);
-        // No source tells the end of a process whose beginning it did not tell.
-        if found.gone && never_told {
+        if has_ended {
             self.end_process(now, id, None);
         }
     }

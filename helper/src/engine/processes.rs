@@ -30,6 +30,8 @@ pub(super) struct Record {
     /// Counts what is worth asking about: each program, each time more is told.
     pub(super) generation: u32,
     pub(super) identified: bool,
+    /// Records were lost since it was last heard of: perhaps it ended.
+    pub(super) doubted: bool,
     pub(super) image: ProcessImage,
     /// Listed flows. The process stays as long as there are any.
     pub(super) flows: usize,
@@ -159,10 +161,24 @@ impl Engine {
 
     /// The time on the list is over, unless flows are still listed.
     pub(super) fn process_due(&mut self, now: Timestamp, id: ProcessId) {
-        if let Some(record) = self.processes.records.get_mut(&id) {
-            record.overdue = true;
-            if record.flows == 0 {
-                self.remove_process(now, id);
+        let Some(record) = self.processes.records.get_mut(&id) else { return };
+        record.overdue = true;
+        if record.flows == 0 {
+            self.remove_process(now, id);
+        } else if self.ends_lost {
+            // The ends of its flows may be among what was lost.
+            self.close_forgotten(now, id);
+            self.deadlines.after(self.limits.forgotten_ns, Due::ProcessGone(id));
+        }
+    }
+
+    /// Records about processes were lost: whoever seems to run is asked whether it does.
+    pub(super) fn doubt_processes(&mut self) {
+        for (&id, record) in &mut self.processes.records {
+            let runs = self.ledger.mirror().process(id).is_some_and(|p| p.exited_at.is_none());
+            if runs && !record.doubted {
+                record.doubted = true;
+                self.identities.want(id, record.generation);
             }
         }
     }
@@ -212,6 +228,7 @@ impl Engine {
             cgroup_id: image.cgroup_id,
             generation: 0,
             identified: false,
+            doubted: false,
             flows: 0,
             overdue: false,
             image: image.clone(),
