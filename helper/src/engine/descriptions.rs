@@ -34,6 +34,9 @@ impl Engine {
             record.uids = found.uids;
         }
         let never_told = record.inferred;
+        // No source tells the end of a process whose beginning it did not tell, or whose end was lost.
+        let has_ended = found.gone && (never_told || record.doubted);
+        record.doubted = false;
         if let Some(uids) = found.uids.filter(|_| never_told) {
             record.image.uids = uids;
         }
@@ -65,8 +68,7 @@ impl Engine {
             process.user = Some(user);
         }
         self.ledger.change_process(now, process, owner);
-        // No source tells the end of a process whose beginning it did not tell.
-        if found.gone && never_told {
+        if has_ended {
             self.end_process(now, id, None);
         }
     }
@@ -146,7 +148,7 @@ impl Engine {
         let Some(record) = self.processes.records.get(&parent) else { return false };
         let Some(from) = self.ledger.mirror().process(parent) else { return false };
         // Across a border of owners nothing is handed on: the child may be visible where the parent is not.
-        if child.inferred || record.uids != child.uids {
+        if record.uids != child.uids {
             return false;
         }
         process.name = from.name.clone();

@@ -30,6 +30,8 @@ pub(super) struct Record {
     /// Counts what is worth asking about: each program, each time more is told.
     pub(super) generation: u32,
     pub(super) identified: bool,
+    /// Records were lost since it was last heard of: perhaps it ended.
+    pub(super) doubted: bool,
     pub(super) image: ProcessImage,
     /// Listed flows. The process stays as long as there are any.
     pub(super) flows: usize,
@@ -42,6 +44,17 @@ impl Record {
     pub(super) fn owner(&self) -> Option<u32> {
         self.uids.and_then(Uids::sole_owner)
     }
+}
+
+/// How a process came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Something it owns was told, but not itself.
+    Inferred,
+    /// It was found, with a program of its own.
+    Found,
+    /// It was forked, with the program of its parent.
+    Forked,
 }
 
 /// Which process is which.
@@ -77,7 +90,7 @@ impl Engine {
     /// A process that polling or seeding found.
     pub(super) fn seen(&mut self, now: Timestamp, image: ProcessImage) {
         match self.processes.by_key.get(&image.key) {
-            None => self.start_or_count(now, image),
+            None => self.start_or_count(now, image, Origin::Found),
             Some(&id) if self.processes.records.get(&id).is_some_and(|r| r.inferred) => {
                 self.describe(now, id, image, false);
             }
@@ -88,7 +101,7 @@ impl Engine {
     /// A process was forked: until it executes a program it is what its parent is.
     pub(super) fn forked(&mut self, at: Timestamp, image: ProcessImage) {
         match self.processes.by_key.get(&image.key) {
-            None => self.start_or_count(at, image),
+            None => self.start_or_count(at, image, Origin::Forked),
             Some(&id) if self.processes.records.get(&id).is_some_and(|r| r.inferred) => {
                 self.describe(at, id, image, false);
             }
@@ -101,7 +114,7 @@ impl Engine {
     pub(super) fn executed(&mut self, at: Timestamp, image: ProcessImage) {
         let id = match self.processes.by_key.get(&image.key) {
             Some(&id) => id,
-            None => match self.start(at, image.clone(), false) {
+            None => match self.start(at, image.clone(), Origin::Found) {
                 Some(id) => id,
                 None => return,
             },
@@ -138,7 +151,7 @@ impl Engine {
             argv: None,
             argv_truncated: false,
         };
-        self.start(at, image, true)
+        self.start(at, image, Origin::Inferred)
     }
 
     /// Whether a process is known to have ended.
@@ -148,10 +161,24 @@ impl Engine {
 
     /// The time on the list is over, unless flows are still listed.
     pub(super) fn process_due(&mut self, now: Timestamp, id: ProcessId) {
-        if let Some(record) = self.processes.records.get_mut(&id) {
-            record.overdue = true;
-            if record.flows == 0 {
-                self.remove_process(now, id);
+        let Some(record) = self.processes.records.get_mut(&id) else { return };
+        record.overdue = true;
+        if record.flows == 0 {
+            self.remove_process(now, id);
+        } else if self.ends_lost {
+            // The ends of its flows may be among what was lost.
+            self.close_forgotten(now, id);
+            self.deadlines.after(self.limits.forgotten_ns, Due::ProcessGone(id));
+        }
+    }
+
+    /// Records about processes were lost: whoever seems to run is asked whether it does.
+    pub(super) fn doubt_processes(&mut self) {
+        for (&id, record) in &mut self.processes.records {
+            let runs = self.ledger.mirror().process(id).is_some_and(|p| p.exited_at.is_none());
+            if runs && !record.doubted {
+                record.doubted = true;
+                self.identities.want(id, record.generation);
             }
         }
     }
@@ -179,14 +206,15 @@ impl Engine {
     }
 
     /// Lists a new process, or counts it as lost.
-    fn start_or_count(&mut self, at: Timestamp, image: ProcessImage) {
-        if self.start(at, image, false).is_none() {
+    fn start_or_count(&mut self, at: Timestamp, image: ProcessImage, origin: Origin) {
+        if self.start(at, image, origin).is_none() {
             self.books.unlisted(RecordKind::Fork, 1);
         }
     }
 
     /// Lists a new process.
-    fn start(&mut self, at: Timestamp, image: ProcessImage, inferred: bool) -> Option<ProcessId> {
+    fn start(&mut self, at: Timestamp, image: ProcessImage, origin: Origin) -> Option<ProcessId> {
+        let inferred = origin == Origin::Inferred;
         if !self.room_for_process(at) {
             return None;
         }
@@ -200,6 +228,7 @@ impl Engine {
             cgroup_id: image.cgroup_id,
             generation: 0,
             identified: false,
+            doubted: false,
             flows: 0,
             overdue: false,
             image: image.clone(),
@@ -228,7 +257,8 @@ impl Engine {
             tx_bytes: 0,
             rx_bytes: 0,
         };
-        let inherited = parent_id.is_some_and(|parent| self.inherit(parent, &record, &mut process));
+        let forked_from = parent_id.filter(|_| origin == Origin::Forked);
+        let inherited = forked_from.is_some_and(|parent| self.inherit(parent, &record, &mut process));
         self.processes.records.insert(id, record);
         use_image(&mut process, &image);
         self.ledger.start_process(at, process, owner);

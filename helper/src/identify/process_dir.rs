@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read},
-    os::fd::OwnedFd,
+    os::fd::{AsFd, AsRawFd, OwnedFd},
     path::Path,
 };
 
@@ -124,26 +124,82 @@ impl ProcessDir {
     ///
     /// # Errors
     /// If the process ended, or the right is missing.
-    pub fn socket_inodes(&self, max: usize) -> io::Result<Vec<u64>> {
+    pub fn socket_inodes(&self, max: usize, sockets: Option<SocketMount>) -> io::Result<Vec<u64>> {
+        match self.socket_links(max) {
+            // Only its user may list `fd`, even with CAP_SYS_PTRACE; that right is enough for `fdinfo`.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => match sockets {
+                Some(mount) => self.socket_infos(max, mount),
+                None => Err(error),
+            },
+            other => other,
+        }
+    }
+
+    fn socket_links(&self, max: usize) -> io::Result<Vec<u64>> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fds = openat(&self.dir, "fd", flags, Mode::empty())?;
         let mut inodes = Vec::new();
         for entry in rustix::fs::Dir::read_from(&fds)?.take(max) {
-            let Ok(entry) = entry else { break };
-            if let Ok(target) = readlinkat(&fds, entry.file_name(), Vec::new()) {
+            if let Ok(target) = readlinkat(&fds, entry?.file_name(), Vec::new()) {
                 inodes.extend(parse_socket_link(target.as_bytes()));
             }
         }
         Ok(inodes)
     }
 
-    fn read(&self, name: &str, max: usize) -> io::Result<Vec<u8>> {
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = File::from(openat(&self.dir, name, flags, Mode::empty())?);
-        let mut bytes = Vec::new();
-        file.take(u64::try_from(max).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
-        Ok(bytes)
+    /// By `fdinfo`, which tells inode numbers since Linux 5.14.
+    fn socket_infos(&self, max: usize, mount: SocketMount) -> io::Result<Vec<u64>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let infos = openat(&self.dir, "fdinfo", flags, Mode::empty())?;
+        let mut inodes = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&infos)?.take(max) {
+            if let Ok(text) = read_at(&infos, entry?.file_name(), INFO_MAX)
+                && let Some((inode, of)) = parse_fdinfo(&text)
+                && of == mount
+            {
+                inodes.push(inode);
+            }
+        }
+        Ok(inodes)
     }
+
+    fn read(&self, name: &str, max: usize) -> io::Result<Vec<u8>> {
+        read_at(&self.dir, name, max)
+    }
+}
+
+/// The kernel's own mount that all sockets live in; its id tells their inode numbers from those of files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketMount(u64);
+
+impl SocketMount {
+    /// Finds it by a socket of this process.
+    pub fn find(proc: &Path) -> Option<Self> {
+        let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok()?;
+        let me = ProcessDir::open(proc, std::process::id()).ok()?;
+        let info = me.read(&format!("fdinfo/{}", socket.as_raw_fd()), INFO_MAX).ok()?;
+        parse_fdinfo(&info).map(|(_, mount)| mount)
+    }
+}
+
+/// The most bytes read of one `fdinfo` file; what is looked for stands at its head.
+const INFO_MAX: usize = 512;
+
+fn read_at<P: rustix::path::Arg>(dir: impl AsFd, name: P, max: usize) -> io::Result<Vec<u8>> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = File::from(openat(dir, name, flags, Mode::empty())?);
+    let mut bytes = Vec::new();
+    file.take(u64::try_from(max).unwrap_or(u64::MAX)).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads inode number and mount of `/proc/PID/fdinfo/FD` (proc_pid_fdinfo(5)).
+fn parse_fdinfo(text: &[u8]) -> Option<(u64, SocketMount)> {
+    let number = |name: &[u8]| {
+        let value = text.split(|&b| b == b'\n').find_map(|line| line.strip_prefix(name))?;
+        std::str::from_utf8(value).ok()?.trim().parse().ok()
+    };
+    Some((number(b"ino:")?, SocketMount(number(b"mnt_id:")?)))
 }
 
 /// Reads `/proc/PID/stat` (proc_pid_stat(5)). The name may hold spaces, brackets and line breaks.
@@ -213,6 +269,17 @@ mod tests {
     }
 
     #[test]
+    fn both_ways_to_a_process_s_sockets_agree() {
+        let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let inode = rustix::fs::fstat(&socket).unwrap().st_ino;
+        let me = ProcessDir::open("/proc".as_ref(), std::process::id()).unwrap();
+        let mount = SocketMount::find("/proc".as_ref()).unwrap();
+        assert!(me.socket_links(4_096).unwrap().contains(&inode));
+        assert!(me.socket_infos(4_096, mount).unwrap().contains(&inode));
+        assert!(!me.socket_infos(4_096, SocketMount(mount.0 + 1)).unwrap().contains(&inode));
+    }
+
+    #[test]
     fn empty_arguments_are_kept() {
         let split = |b: &[u8]| split_arguments(b).iter().map(Text::shown).collect::<Vec<_>>();
         assert_eq!(split(b"a\0\0b\0"), ["a", "", "b"]);
@@ -228,6 +295,7 @@ mod tests {
             let _uids = parse_uids(&bytes);
             let _inode = parse_socket_link(&bytes);
             let _arguments = split_arguments(&bytes);
+            let _info = parse_fdinfo(&bytes);
         }
 
         #[test]
