@@ -38,7 +38,11 @@ pub(super) fn show(ui: &Ui, grid: &Grid, model: &Model, scale: &mut Scale) {
         ui.painter().rect_filled(field, 0.0, p.bg);
         heading(ui, rect, model, p);
     } else {
-        ui.painter().rect_filled(Rect::from_min_max(pos2(rect.left(), rect.top() + 1.0), field.max), 0.0, p.bg);
+        ui.painter().rect_filled(
+            Rect::from_min_max(pos2(rect.left(), rect.top() + 1.0), field.max),
+            0.0,
+            p.bg,
+        );
     }
     let left = if wide { field.left() + 12.0 } else { scale_right + 6.0 };
     let plot = Rect::from_min_max(

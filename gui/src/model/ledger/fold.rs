@@ -40,6 +40,9 @@ impl Ledger {
             Event::Others { at, tx_bytes, rx_bytes, open_flows, .. } => {
                 self.count_others(*at, *rx_bytes, *tx_bytes, *open_flows);
             }
+            Event::ProcessTotals { at, id, tx_bytes, rx_bytes } => {
+                self.count_unlisted(*at, *id, *rx_bytes, *tx_bytes);
+            }
             Event::Coverage { .. } | Event::Balance { .. } | Event::Lost { .. } => {}
         }
         self.mirror.apply(event);
@@ -183,8 +186,7 @@ impl Ledger {
             self.ensure_member(flow.process);
             let last = if self.in_snapshot { flow.closed_at.unwrap_or(flow.opened_at) } else { at };
             let side = Side { last, listed: 1, open: is_open(flow), ..Side::default() };
-            let connection =
-                Connection { flow: Flow { counters: before, ..flow.clone() }, side, seen: true };
+            let connection = Connection { flow: Flow { counters: before, ..flow.clone() }, side, seen: true };
             self.connections.insert(flow.id, connection);
             self.place(flow.id, Put::In);
         }
@@ -195,7 +197,8 @@ impl Ledger {
     }
 
     fn change_flow(&mut self, event: &Event) {
-        let Event::FlowChanged { id, process, direction, local, remote, remote_name, state, .. } = event else {
+        let Event::FlowChanged { id, process, direction, local, remote, remote_name, state, .. } = event
+        else {
             return;
         };
         self.ensure_member(*process);
@@ -294,6 +297,28 @@ impl Ledger {
         }
         if let Some(host) = proc.hosts.get_mut(&host_key) {
             add(host.tally.side_mut(reach));
+        }
+    }
+
+    /// Books what a process moved beyond its listed flows. Whom it talked to is not told: it counts as
+    /// internet traffic unless the process is known to talk locally only.
+    fn count_unlisted(&mut self, at: Timestamp, id: ProcessId, rx: u64, tx: u64) {
+        let Some(known) = self.mirror.process(id) else { return };
+        let (down, up) = (rx.saturating_sub(known.rx_bytes), tx.saturating_sub(known.tx_bytes));
+        let Some(proc) = self.procs.get_mut(&Some(id)).filter(|_| !self.in_snapshot) else { return };
+        let only_local = proc.tally.talked(true) && !proc.tally.talked(false);
+        let reach = if only_local { Reach::Lan } else { Reach::Internet };
+        let add = |tally: &mut Tally| {
+            let side = tally.side_mut(reach);
+            side.series.add(second_of(at), down, up);
+            side.last = side.last.max(at);
+        };
+        add(&mut proc.tally);
+        add(&mut self.total);
+        for (groups, key) in [(&mut self.programs, &proc.program), (&mut self.users, &proc.user)] {
+            if let Some(group) = groups.get_mut(key) {
+                add(&mut group.tally);
+            }
         }
     }
 
