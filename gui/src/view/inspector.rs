@@ -84,7 +84,8 @@ fn chips(ui: &Ui, rect: Rect, middle: f32, model: &Model, node: &Node, commands:
     if chain.is_empty() {
         return middle - 9.0;
     }
-    let width = |name: &str| paint::width(painter, Type::Small, name) + 12.0;
+    // Wide enough for the heavier style of the last chip.
+    let width = |name: &str| (paint::width(painter, Type::SmallMedium, name) + 12.0).ceil();
     const ARROW: f32 = 14.0;
     let room = rect.width() - 2.0 * PAD;
     let mut first = chain.len() - 1;

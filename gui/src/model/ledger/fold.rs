@@ -32,11 +32,7 @@ impl Ledger {
                 });
             }
             Event::FlowGone { id, .. } => self.drop_flow(*id),
-            Event::Traffic { at, flows } => {
-                for FlowCounters { id, counters } in flows {
-                    self.count(*at, *id, *counters);
-                }
-            }
+            Event::Traffic { at, flows } => self.count_all(*at, flows),
             Event::Others { at, tx_bytes, rx_bytes, open_flows, .. } => {
                 self.count_others(*at, *rx_bytes, *tx_bytes, *open_flows);
             }
@@ -266,11 +262,40 @@ impl Ledger {
         }
     }
 
+    /// Takes in counters of many flows; rows above them are booked once for neighbours of one process.
+    fn count_all(&mut self, at: Timestamp, flows: &[FlowCounters]) {
+        let mut pending: Option<Moved> = None;
+        for FlowCounters { id, counters } in flows {
+            let Some(moved) = self.count_flow(at, *id, *counters) else { continue };
+            match &mut pending {
+                Some(sum) if sum.member == moved.member && sum.reach == moved.reach => {
+                    sum.down = sum.down.saturating_add(moved.down);
+                    sum.up = sum.up.saturating_add(moved.up);
+                }
+                _ => {
+                    if let Some(done) = pending.replace(moved) {
+                        self.book(at, &done);
+                    }
+                }
+            }
+        }
+        if let Some(done) = pending {
+            self.book(at, &done);
+        }
+    }
+
     fn count(&mut self, at: Timestamp, id: FlowId, now: Counters) {
-        let Some(c) = self.connections.get_mut(&id) else { return };
-        let down = now.rx_bytes.saturating_sub(c.flow.counters.rx_bytes);
-        let up = now.tx_bytes.saturating_sub(c.flow.counters.tx_bytes);
+        if let Some(moved) = self.count_flow(at, id, now) {
+            self.book(at, &moved);
+        }
+    }
+
+    /// Takes in the counters of one flow for itself and its host. Returns what is to be booked above them.
+    fn count_flow(&mut self, at: Timestamp, id: FlowId, now: Counters) -> Option<Moved> {
+        let c = self.connections.get_mut(&id)?;
         let old = c.flow.counters;
+        let (down, up) =
+            (now.rx_bytes.saturating_sub(old.rx_bytes), now.tx_bytes.saturating_sub(old.tx_bytes));
         c.flow.counters = Counters {
             tx_bytes: old.tx_bytes.max(now.tx_bytes),
             rx_bytes: old.rx_bytes.max(now.rx_bytes),
@@ -278,25 +303,26 @@ impl Ledger {
             rx_packets: old.rx_packets.max(now.rx_packets),
         };
         if down == 0 && up == 0 {
-            return;
+            return None;
         }
-        let second = second_of(at);
-        let add = |side: &mut Side| {
-            side.series.add(second, down, up);
-            side.last = side.last.max(at);
-        };
-        add(&mut c.side);
-        let (reach, host_key, member) = (c.reach(), c.host(), c.flow.process);
-        add(self.total.side_mut(reach));
-        let Some(proc) = self.procs.get_mut(&member) else { return };
-        add(proc.tally.side_mut(reach));
+        c.side.add(at, down, up);
+        let (reach, host, member) = (c.reach(), c.host(), c.flow.process);
+        if let Some(host) = self.procs.get_mut(&member).and_then(|p| p.hosts.get_mut(&host)) {
+            host.tally.side_mut(reach).add(at, down, up);
+        }
+        Some(Moved { member, reach, down, up })
+    }
+
+    /// Adds bytes to a process, its program, its user and the machine.
+    fn book(&mut self, at: Timestamp, moved: &Moved) {
+        let add = |tally: &mut Tally| tally.side_mut(moved.reach).add(at, moved.down, moved.up);
+        add(&mut self.total);
+        let Some(proc) = self.procs.get_mut(&moved.member) else { return };
+        add(&mut proc.tally);
         for (groups, key) in [(&mut self.programs, &proc.program), (&mut self.users, &proc.user)] {
             if let Some(group) = groups.get_mut(key) {
-                add(group.tally.side_mut(reach));
+                add(&mut group.tally);
             }
-        }
-        if let Some(host) = proc.hosts.get_mut(&host_key) {
-            add(host.tally.side_mut(reach));
         }
     }
 
@@ -305,21 +331,10 @@ impl Ledger {
     fn count_unlisted(&mut self, at: Timestamp, id: ProcessId, rx: u64, tx: u64) {
         let Some(known) = self.mirror.process(id) else { return };
         let (down, up) = (rx.saturating_sub(known.rx_bytes), tx.saturating_sub(known.tx_bytes));
-        let Some(proc) = self.procs.get_mut(&Some(id)).filter(|_| !self.in_snapshot) else { return };
+        let Some(proc) = self.procs.get(&Some(id)).filter(|_| !self.in_snapshot) else { return };
         let only_local = proc.tally.talked(true) && !proc.tally.talked(false);
         let reach = if only_local { Reach::Lan } else { Reach::Internet };
-        let add = |tally: &mut Tally| {
-            let side = tally.side_mut(reach);
-            side.series.add(second_of(at), down, up);
-            side.last = side.last.max(at);
-        };
-        add(&mut proc.tally);
-        add(&mut self.total);
-        for (groups, key) in [(&mut self.programs, &proc.program), (&mut self.users, &proc.user)] {
-            if let Some(group) = groups.get_mut(key) {
-                add(&mut group.tally);
-            }
-        }
+        self.book(at, &Moved { member: Some(id), reach, down, up });
     }
 
     /// Books what others moved since the last count, as one row without processes.
@@ -343,6 +358,14 @@ impl Ledger {
             side.last = at;
         }
     }
+}
+
+/// Bytes that are to be booked for a process and the rows above it.
+struct Moved {
+    member: Member,
+    reach: Reach,
+    down: u64,
+    up: u64,
 }
 
 /// What to do with a flow's figures in the rows above it.
