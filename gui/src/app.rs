@@ -206,6 +206,8 @@ pub fn native_options(settings: &Settings) -> eframe::NativeOptions {
     eframe::NativeOptions {
         viewport: egui::ViewportBuilder::default()
             .with_app_id(sekhmet_common::bus::APP_ID)
+            // The desktop entry names the icon; without this egui would show its own.
+            .with_icon(egui::IconData::default())
             .with_title(crate::text::TITLE)
             .with_inner_size(size)
             .with_min_inner_size(measure::MIN_WINDOW),

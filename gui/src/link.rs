@@ -1,9 +1,10 @@
-//! Where events come from: the helper, or a recorded log. The only file that knows the client library.
+//! Where events come from: the helper, or a recorded log.
 
 use std::{path::Path, time::Duration};
 
 use sekhmet_common::{event::Event, time::Timestamp};
 
+mod live;
 pub mod replay;
 
 /// What a link tells.
@@ -59,22 +60,10 @@ pub fn replay(path: &Path, start: Duration) -> Result<Box<dyn Link>, replay::Rep
     Ok(Box::new(replay::Replay::open(path, start)?))
 }
 
-/// Connects to the helper.
+/// Connects to the helper. The context is woken when there is something to see.
 ///
 /// # Errors
 /// If the thread of the connection cannot be started.
-pub fn live(_ctx: egui::Context) -> std::io::Result<Box<dyn Link>> {
-    struct Nobody(bool);
-    impl Link for Nobody {
-        fn poll(&mut self) -> Vec<Update> {
-            if std::mem::replace(&mut self.0, true) {
-                return vec![];
-            }
-            vec![Update::Lost { reason: "no client".into(), retry_in: None }]
-        }
-        fn now(&self) -> Timestamp {
-            Timestamp::now()
-        }
-    }
-    Ok(Box::new(Nobody(false)))
+pub fn live(ctx: egui::Context) -> std::io::Result<Box<dyn Link>> {
+    Ok(Box::new(live::Live::spawn(ctx)?))
 }

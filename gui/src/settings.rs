@@ -123,7 +123,9 @@ mod tests {
     fn the_command_line_holds_together() {
         use clap::CommandFactory as _;
         Settings::command().debug_assert();
-        let s = Settings::try_parse_from(["sekhmet", "--replay", "x.jsonl", "--start", "90", "--size", "1280x720"]);
+        let s = Settings::try_parse_from([
+            "sekhmet", "--replay", "x.jsonl", "--start", "90", "--size", "1280x720",
+        ]);
         let s = s.unwrap();
         assert_eq!((s.start(), s.size), (Duration::from_secs(90), Some([1280.0, 720.0])));
         assert!(Settings::try_parse_from(["sekhmet", "--after", "3"]).is_err());

@@ -106,7 +106,8 @@ pub const NONE: &str = "none";
 /// Nothing selected.
 pub const SELECT_A_ROW: &str = "Nothing is selected";
 /// What to do about it.
-pub const SELECT_A_ROW_HINT: &str = "Select a program, a process or a host to see who it is and whom it talks to.";
+pub const SELECT_A_ROW_HINT: &str =
+    "Select a program, a process or a host to see who it is and whom it talks to.";
 /// Close the inspector.
 pub const CLOSE_INSPECTOR: &str = "Close the inspector";
 /// The tab with hosts.

@@ -115,7 +115,7 @@ pub const LIGHT: Palette = Palette {
     mark_down: hex(0x1F_6F_C4),
     mark_up: hex(0xC8_64_00),
     down_rank: [hex(0x0E_4C_92), hex(0x20_5E_A4), hex(0x32_70_B6), hex(0x43_81_C9), hex(0x55_93_DB)],
-    up_rank: [hex(0x8A_3C_00), hex(0x9D_4A_06), hex(0xB0_58_0B), hex(0xC2_65_10), hex(0xD5_73_16)],
+    up_rank: [hex(0x8A_3C_00), hex(0x9D_4A_06), hex(0xB0_58_0B), hex(0xC2_65_10), hex(0xD5_7316)],
     rest: hex(0x93_8C_80),
     muted_down: hex(0x6F_93_BC),
     muted_up: hex(0xB0_82_58),
@@ -242,8 +242,10 @@ pub fn install(ctx: &egui::Context) {
             style.spacing.button_padding = egui::vec2(8.0, 4.0);
             style.spacing.interact_size.y = 24.0;
             style.spacing.menu_margin = egui::Margin::same(6);
-            style.spacing.scroll =
-                egui::style::ScrollStyle { floating_allocated_width: 0.0, ..egui::style::ScrollStyle::thin() };
+            style.spacing.scroll = egui::style::ScrollStyle {
+                floating_allocated_width: 0.0,
+                ..egui::style::ScrollStyle::thin()
+            };
             // Nothing moves unless traffic does.
             style.animation_time = 0.0;
             style.interaction.tooltip_delay = 0.4;

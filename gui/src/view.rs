@@ -116,7 +116,9 @@ fn body(ui: &mut Ui, rect: Rect, model: &Model, shown: &mut Shown, commands: &mu
     let mut ui = field(ui, rect, "body");
     let empty = model.tree().rows.is_empty();
     match &model.status {
-        Status::Connecting | Status::NoHelper { .. } | Status::Refused { .. } if model.live().events() == 0 => {
+        Status::Connecting | Status::NoHelper { .. } | Status::Refused { .. }
+            if model.live().events() == 0 =>
+        {
             states::instead(&ui, rect, model, commands);
         }
         _ => {

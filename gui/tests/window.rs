@@ -1,11 +1,6 @@
 //! The window as a person, or a screen reader, meets it: found by label, worked by pointer and keys.
 
-use std::{
-    cell::RefCell,
-    collections::VecDeque,
-    rc::Rc,
-    time::Duration,
-};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
 
 use egui::Key;
 use egui_kittest::{Harness, kittest::Queryable};
@@ -82,7 +77,8 @@ impl Window {
 
     fn play(&mut self, from: i64, to: i64) {
         let events = scene::events();
-        let part = events.into_iter().filter(|e| e.at() <= scene::at(to) && (from < 0 || e.at() > scene::at(from)));
+        let part =
+            events.into_iter().filter(|e| e.at() <= scene::at(to) && (from < 0 || e.at() > scene::at(from)));
         self.hand.0.borrow_mut().now = scene::at(to);
         self.tell(Update::Events(part.collect()));
     }
@@ -97,7 +93,9 @@ impl Window {
     }
 
     fn click_row(&mut self, start: &str) {
-        self.harness.get_by(|n| n.label().is_some_and(|l| l.starts_with(start) && l.contains(", level "))).click();
+        self.harness
+            .get_by(|n| n.label().is_some_and(|l| l.starts_with(start) && l.contains(", level ")))
+            .click();
         self.step();
     }
 
@@ -107,11 +105,14 @@ impl Window {
     }
 
     fn has(&self, part: &str) -> bool {
-        self.harness.query_all(egui_kittest::kittest::by().predicate({
-            let part = part.to_owned();
-            // Plain texts are told as the value of a label.
-            move |n| n.label().or_else(|| n.value()).is_some_and(|l| l.contains(&part))
-        })).next().is_some()
+        self.harness
+            .query_all(egui_kittest::kittest::by().predicate({
+                let part = part.to_owned();
+                // Plain texts are told as the value of a label.
+                move |n| n.label().or_else(|| n.value()).is_some_and(|l| l.contains(&part))
+            }))
+            .next()
+            .is_some()
     }
 
     fn names(&self) -> Vec<String> {
@@ -347,7 +348,8 @@ fn only_rows_in_sight_are_laid_out() {
     w.tell(Update::Events(events));
     assert_eq!(w.harness.state().model().tree().rows.len(), 5_000);
     let laid_out = w.harness.query_all(
-        egui_kittest::kittest::by().predicate(|n| n.label().is_some_and(|l| l.contains(", program, level 1"))),
+        egui_kittest::kittest::by()
+            .predicate(|n| n.label().is_some_and(|l| l.contains(", program, level 1"))),
     );
     assert!((10..40).contains(&laid_out.count()));
 }

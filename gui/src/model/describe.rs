@@ -121,7 +121,9 @@ fn group_detail(key: &GroupKey, group: &Group) -> String {
         GroupKey::Service(_) => Some("service".to_owned()),
         GroupKey::Container(_) => Some("container".to_owned()),
         GroupKey::Program(exe, Some(_)) => Some(key::file_name(&exe.shown()).to_owned()),
-        GroupKey::Others => Some(format!("{} connections", text::numbers::count(group.tally.open(true).into()))),
+        GroupKey::Others => {
+            Some(format!("{} connections", text::numbers::count(group.tally.open(true).into())))
+        }
         GroupKey::User(uid) => Some(format!("uid {uid}")),
         _ => None,
     };

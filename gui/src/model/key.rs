@@ -164,7 +164,11 @@ mod tests {
     fn scripts_name_their_process() {
         for (exe, arguments, label) in [
             ("/usr/bin/python3.11", &["python3", "/home/ana/backup.py", "--all"][..], "backup.py"),
-            ("/usr/bin/node", &["node", "--max-old-space-size=4096", "build/postinstall.js"], "postinstall.js"),
+            (
+                "/usr/bin/node",
+                &["node", "--max-old-space-size=4096", "build/postinstall.js"],
+                "postinstall.js",
+            ),
             ("/usr/bin/python3", &["python3", "-X", "dev", "-m", "http.server"], "http.server"),
             ("/usr/bin/python3", &["python3", "-c", "print(1)"], "python3"),
             ("/usr/bin/bash", &["bash"], "bash"),

@@ -15,6 +15,7 @@ use super::{
     tally::{Side, Tally},
 };
 
+mod count;
 mod fold;
 
 /// A top-level row: a program, or a user.

@@ -2,10 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{
-    search::Query,
-    tree::Node,
-};
+use super::{search::Query, tree::Node};
 
 /// A view on the same table, or a page that replaces it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -107,6 +107,12 @@ impl Tally {
 }
 
 impl Side {
+    /// Adds bytes that passed.
+    pub fn add(&mut self, at: Timestamp, down: u64, up: u64) {
+        self.series.add(super::ledger::second_of(at), down, up);
+        self.last = self.last.max(at);
+    }
+
     /// Takes in everything of another side.
     pub fn absorb(&mut self, other: &Self) {
         if !other.series.is_empty() {

@@ -166,11 +166,19 @@ impl Build<'_> {
 
     fn matches_group(&self, group: &Group) -> bool {
         self.screen.query.is_empty()
-            || group.members.iter().filter_map(|m| self.ledger.proc(*m)).any(|p| self.matched(group, p).next().is_some())
+            || group
+                .members
+                .iter()
+                .filter_map(|m| self.ledger.proc(*m))
+                .any(|p| self.matched(group, p).next().is_some())
     }
 
     /// The hosts of a process that are shown and match the search.
-    fn matched<'b>(&'b self, group: &'b Group, proc: &'b Proc) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
+    fn matched<'b>(
+        &'b self,
+        group: &'b Group,
+        proc: &'b Proc,
+    ) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
         proc.hosts.iter().filter(move |(key, host)| {
             host.tally.talked(self.screen.local)
                 && (self.screen.query.is_empty() || self.matches_host(group, proc, key, host))
@@ -180,9 +188,11 @@ impl Build<'_> {
     fn matches_host(&self, group: &Group, proc: &Proc, key: &HostKey, host: &Host) -> bool {
         let query = &self.screen.query;
         query.matches(&Place { group, proc, host: key, flow: None })
-            || host.flows.iter().filter_map(|id| self.ledger.connection(*id)).any(|c| {
-                query.matches(&Place { group, proc, host: key, flow: Some(&c.flow) })
-            })
+            || host
+                .flows
+                .iter()
+                .filter_map(|id| self.ledger.connection(*id))
+                .any(|c| query.matches(&Place { group, proc, host: key, flow: Some(&c.flow) }))
     }
 
     fn row(&self, node: Node, level: u8, tally: &Tally, ended: bool) -> Row {

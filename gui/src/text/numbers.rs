@@ -80,7 +80,11 @@ pub fn count(n: u64) -> String {
 
 /// Tenths of a percent, with a thin space before the sign.
 pub fn percent(permille: u64) -> String {
-    if permille >= 1000 { "100\u{2009}%".into() } else { format!("{}.{}\u{2009}%", permille / 10, permille % 10) }
+    if permille >= 1000 {
+        "100\u{2009}%".into()
+    } else {
+        format!("{}.{}\u{2009}%", permille / 10, permille % 10)
+    }
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ pub const START_HELPER: &str = "Start the helper";
 /// Not authorised: heading.
 pub const REFUSED: &str = "You have not allowed watching yet";
 /// Not authorised: what it means.
-pub const REFUSED_TEXT: &str =
-    "The helper runs. It shows traffic only to people who may see it. Your own programs need one confirmation per login.";
+pub const REFUSED_TEXT: &str = "The helper runs. It shows traffic only to people who may see it. Your own programs need one confirmation per login.";
 /// Not authorised: what to do.
 pub const ALLOW: &str = "Allow watching";
 /// Own programs only: heading.
@@ -21,8 +20,7 @@ pub const OWN_ONLY_TEXT: &str =
 /// Reduced view: heading.
 pub const REDUCED: &str = "Reduced view.";
 /// Reduced view: what it means.
-pub const REDUCED_TEXT: &str =
-    "This kernel allows polling only. Connections shorter than 2 s may be missed.";
+pub const REDUCED_TEXT: &str = "This kernel allows polling only. Connections shorter than 2 s may be missed.";
 /// Reduced view: what to do.
 pub const WHAT_IS_MISSING: &str = "What is missing";
 /// Nothing yet: heading.

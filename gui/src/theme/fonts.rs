@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use egui::{
-    FontData, FontDefinitions, FontFamily, FontTweak,
-    epaint::text::VariationCoords,
-};
+use egui::{FontData, FontDefinitions, FontFamily, FontTweak, epaint::text::VariationCoords};
 
 pub(super) const REGULAR: &str = "plex-400";
 pub(super) const MEDIUM: &str = "plex-500";

@@ -49,7 +49,8 @@ impl Page<'_> {
     /// A line that is told as one sentence.
     fn told(&self, y: f32, name: &str, sentence: String) {
         let rect = Rect::from_x_y_ranges(Rangef::new(self.left, self.right), Rangef::new(y - 13.0, y + 13.0));
-        let response = self.ui.interact(rect, self.ui.scope_id().with((name, y as i32)), egui::Sense::hover());
+        let response =
+            self.ui.interact(rect, self.ui.scope_id().with((name, y as i32)), egui::Sense::hover());
         response.widget_info(|| WidgetInfo::labeled(Role::Label, true, &sentence));
     }
 
@@ -89,7 +90,8 @@ impl Page<'_> {
             0 => "nothing known".to_owned(),
             n => text::number_of(n, "thing", "things"),
         };
-        let mut y = self.section(y, "What cannot be seen here", &note, &[(26.0, "What"), (220.0, "What it costs")]);
+        let mut y =
+            self.section(y, "What cannot be seen here", &note, &[(26.0, "What"), (220.0, "What it costs")]);
         for source in weak {
             let (icon, color) = mark(source.status, self.p);
             paint::icon(self.ui.painter(), pos2(self.left + 8.0, y), Type::Icon(15), color, icon);
@@ -108,8 +110,12 @@ impl Page<'_> {
         let note = format!("helper {version}, chosen by trying");
         let span = self.right - self.left;
         let (source_x, state_x, instead_x) = (span * 0.24, span * 0.62, span * 0.76);
-        let heads =
-            [(0.0, "What"), (source_x, "Source in use"), (state_x, "State"), (instead_x, "Why no better one")];
+        let heads = [
+            (0.0, "What"),
+            (source_x, "Source in use"),
+            (state_x, "State"),
+            (instead_x, "Why no better one"),
+        ];
         let mut y = self.section(y, "How it is seen", &note, &heads);
         for source in sources {
             let (capability, name) = (text::sentence_case(&source.capability.shown()), source.source.shown());
@@ -153,7 +159,11 @@ impl Page<'_> {
                 paint::text(self.ui.painter(), pos2(x, y), Side::Right, style, color, words);
             }
             let [made, delivered, filtered, lost] = values;
-            self.told(y, "balance", format!("{name}: made {made}, delivered {delivered}, filtered {filtered}, lost {lost}"));
+            self.told(
+                y,
+                "balance",
+                format!("{name}: made {made}, delivered {delivered}, filtered {filtered}, lost {lost}"),
+            );
             y += ROW;
         }
     }

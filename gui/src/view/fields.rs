@@ -149,9 +149,8 @@ fn group_fields(model: &Model, key: &GroupKey) -> Vec<Field> {
 
 fn process_fields(model: &Model, proc: &Proc) -> Vec<Field> {
     let Some(info) = &proc.info else { return vec![] };
-    let shown = |text: &Option<sekhmet_common::display::Text>| {
-        text.as_ref().map(|t| t.shown()).unwrap_or_default()
-    };
+    let shown =
+        |text: &Option<sekhmet_common::display::Text>| text.as_ref().map(|t| t.shown()).unwrap_or_default();
     let mut command: Vec<String> = info.cmdline.iter().map(|a| a.shown()).collect();
     if info.cmdline_truncated {
         command.push("…".into());

@@ -63,7 +63,9 @@ fn title(ui: &Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Command
     let told = ui.interact(name, ui.scope_id().with("title"), Sense::hover());
     told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, format!("Inspector: {}", words.name)));
     told.on_hover_text(words.name.clone());
-    if button::icon_button(ui, close, ui.scope_id().with("close"), icons::CLOSE, text::CLOSE_INSPECTOR).clicked() {
+    if button::icon_button(ui, close, ui.scope_id().with("close"), icons::CLOSE, text::CLOSE_INSPECTOR)
+        .clicked()
+    {
         commands.push(Command::OpenInspector(false));
     }
     let sentence = fields::identity(model, node);
@@ -82,7 +84,8 @@ fn chips(ui: &Ui, rect: Rect, middle: f32, model: &Model, node: &Node, commands:
     if chain.is_empty() {
         return middle - 9.0;
     }
-    let width = |name: &str| paint::width(painter, Type::Small, name) + 12.0;
+    // Wide enough for the heavier style of the last chip.
+    let width = |name: &str| (paint::width(painter, Type::SmallMedium, name) + 12.0).ceil();
     const ARROW: f32 = 14.0;
     let room = rect.width() - 2.0 * PAD;
     let mut first = chain.len() - 1;
@@ -139,10 +142,8 @@ fn totals(ui: &Ui, rect: Rect, top: f32, model: &Model, node: &Node) -> f32 {
     }
     let ledger = model.ledger();
     let (local, second) = (model.screen.local, ledger.second());
-    let (now, total) = model
-        .tally(node)
-        .map(|t| (t.rate(second, local), t.total(second, local)))
-        .unwrap_or_default();
+    let (now, total) =
+        model.tally(node).map(|t| (t.rate(second, local), t.total(second, local))).unwrap_or_default();
     let colors = if model.status.is_current() { [p.down, p.up] } else { [p.text3, p.text3] };
     for (y, label, figures, [down, up]) in [
         (top + 39.0, text::head::NOW, [numbers::rate(now.down), numbers::rate(now.up)], colors),
@@ -176,9 +177,7 @@ fn field_list(ui: &Ui, rect: Rect, top: f32, model: &Model, node: &Node, command
         paint::text_within(ui.painter(), range, middle, kind, color, value);
         let place = Rect::from_x_y_ranges(range, Rangef::new(y, y + FIELD));
         let response = ui.interact(place, ui.scope_id().with(field.label), Sense::click());
-        response.widget_info(|| {
-            WidgetInfo::labeled(Role::Label, true, format!("{}: {value}", field.label))
-        });
+        response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("{}: {value}", field.label)));
         if !empty {
             let copy = format!("{} {}", text::COPY, field.label.to_lowercase());
             if response.clone().on_hover_text(value).secondary_clicked() {
@@ -227,9 +226,13 @@ fn lists(ui: &mut Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Com
         let kind = if i == chosen { Type::SmallMedium } else { Type::Small };
         let color = if i == chosen { p.text } else { p.text2 };
         let words = paint::text(ui.painter(), pos2(x, middle), Side::Left, kind, color, label.as_str());
-        let place = Rect::from_x_y_ranges(words.expand2(vec2(8.0, 0.0)).x_range(), Rangef::new(rect.top(), rect.top() + 32.0));
+        let place = Rect::from_x_y_ranges(
+            words.expand2(vec2(8.0, 0.0)).x_range(),
+            Rangef::new(rect.top(), rect.top() + 32.0),
+        );
         if i == chosen {
-            let bar = Rect::from_x_y_ranges(place.x_range(), Rangef::new(place.bottom() - 2.0, place.bottom()));
+            let bar =
+                Rect::from_x_y_ranges(place.x_range(), Rangef::new(place.bottom() - 2.0, place.bottom()));
             ui.painter().rect_filled(bar, 0.0, p.text);
         }
         if button::place(ui, place, ui.scope_id().with(("tab", i)), Role::Tab, &label).clicked() {
@@ -360,4 +363,3 @@ fn by_total(mut entries: Vec<Entry>, model: &Model) -> Vec<Entry> {
     entries.sort_by(|a, b| total(b).total_cmp(&total(a)).then_with(|| a.node.cmp(&b.node)));
     entries
 }
-

@@ -21,7 +21,8 @@ pub(super) fn show(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) 
     paint::hline(painter, rect.x_range(), rect.top(), p.line);
     let tree = model.tree();
     let summary = text::summary(model.screen.lens, tree.programs, tree.open);
-    let end = paint::text(painter, pos2(rect.right() - 16.0, middle), Side::Right, Type::Small, p.text2, summary);
+    let end =
+        paint::text(painter, pos2(rect.right() - 16.0, middle), Side::Right, Type::Small, p.text2, summary);
 
     let ledger = model.ledger();
     let total = ledger.total().local.series.total(ledger.second());
@@ -33,7 +34,15 @@ pub(super) fn show(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) 
     let (words, _) = paint::text_within(painter, room, middle, Type::Small, p.text2, &line);
     let told = ui.interact(words, ui.scope_id().with("local line"), egui::Sense::hover());
     told.widget_info(|| egui::WidgetInfo::labeled(Role::Label, true, &line));
-    let link = button::button(ui, words.right() + 10.0, middle, ui.scope_id().with("local"), Look::Link, None, action);
+    let link = button::button(
+        ui,
+        words.right() + 10.0,
+        middle,
+        ui.scope_id().with("local"),
+        Look::Link,
+        None,
+        action,
+    );
     button::key_cap(ui, link.rect.right() + 8.0, middle, "L", p);
     if link.clicked() {
         commands.push(Command::ShowLocal(!model.screen.local));

@@ -7,12 +7,7 @@ use egui::{Rect, Role, Ui, pos2};
 use crate::{
     command::{Command, Commands},
     icons,
-    model::{
-        Model,
-        screen::Lens,
-        search,
-        status::Status,
-    },
+    model::{Model, screen::Lens, search, status::Status},
     text::{self, state, times},
     theme::{Type, palette},
     widget::{

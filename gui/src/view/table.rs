@@ -77,9 +77,7 @@ fn row_ui(
     let response = ui.interact(rect, id, Sense::click());
     let words = model.words(&row.node);
     let selected = model.screen.selected.as_ref() == Some(&row.node);
-    response.widget_info(|| {
-        WidgetInfo::selected(Role::TreeItem, true, selected, row::sentence(row, &words))
-    });
+    response.widget_info(|| WidgetInfo::selected(Role::TreeItem, true, selected, row::sentence(row, &words)));
     let p = palette(ui.ctx());
     if selected {
         ui.painter().rect_filled(rect, 0.0, p.sel);

@@ -38,7 +38,11 @@ pub(super) fn show(ui: &Ui, grid: &Grid, model: &Model, scale: &mut Scale) {
         ui.painter().rect_filled(field, 0.0, p.bg);
         heading(ui, rect, model, p);
     } else {
-        ui.painter().rect_filled(Rect::from_min_max(pos2(rect.left(), rect.top() + 1.0), field.max), 0.0, p.bg);
+        ui.painter().rect_filled(
+            Rect::from_min_max(pos2(rect.left(), rect.top() + 1.0), field.max),
+            0.0,
+            p.bg,
+        );
     }
     let left = if wide { field.left() + 12.0 } else { scale_right + 6.0 };
     let plot = Rect::from_min_max(
@@ -88,7 +92,11 @@ fn legend_ui(ui: &Ui, rect: Rect, model: &Model, stack: &Stack, pointed: Option<
         sekhmet_common::time::Timestamp(i64::from(begin + i as u32) * 1_000_000_000)
     });
     let clock = times::clock(at, &model.zone);
-    let title = if pointed.is_some() { clock } else { format!("Now, {clock}") };
+    let title = match pointed {
+        Some(_) => clock,
+        None if ledger.now() == Default::default() => text::head::NOW.to_owned(),
+        None => format!("{}, {clock}", text::head::NOW),
+    };
     let middle = rect.top() + 18.0;
     paint::text(painter, pos2(rect.left() + 16.0, middle), Side::Left, Type::BodyStrong, p.text, title);
     for (x, arrow, color) in [(down_x, "↓", p.down), (up_x, "↑", p.up)] {

@@ -84,7 +84,9 @@ fn search(ui: &mut Ui, field: Rect, model: &Model, shown: &mut Shown, commands: 
     if model.screen.search.is_empty() {
         let (w, p) = (18.0, palette(ui.ctx()));
         button::key_cap(ui, end.x - w / 2.0, middle, "/", p);
-    } else if button::icon_button(ui, end, Id::unique("clear search"), icons::CLOSE, text::CLEAR_SEARCH).clicked() {
+    } else if button::icon_button(ui, end, Id::unique("clear search"), icons::CLOSE, text::CLEAR_SEARCH)
+        .clicked()
+    {
         commands.push(Command::Search(String::new()));
     }
 }
@@ -141,8 +143,7 @@ fn rates(ui: &Ui, right: f32, middle: f32, model: &Model) -> f32 {
     let current = model.status.is_current();
     let mut end = right;
     let mut told = Vec::new();
-    for (arrow, value, color, name) in
-        [("↑", now.up, p.up, "upload"), ("↓", now.down, p.down, "download")]
+    for (arrow, value, color, name) in [("↑", now.up, p.up, "upload"), ("↓", now.down, p.down, "download")]
     {
         let figure = if current { numbers::rate(value) } else { numbers::Figure::none() };
         told.push(format!("{name} {}", figure.joined()));
@@ -185,7 +186,13 @@ fn health(ui: &Ui, right: f32, middle: f32, wide: bool, model: &Model, commands:
     if wide {
         paint::text(painter, pos2(left + 22.0, middle), Side::Left, Type::Body, p.text2, text::HEALTH);
     }
-    let color = if known.is_none() { p.text3 } else if health.is_troubled() { p.notice } else { p.text };
+    let color = if known.is_none() {
+        p.text3
+    } else if health.is_troubled() {
+        p.notice
+    } else {
+        p.text
+    };
     paint::text(painter, pos2(right, middle), Side::Right, Type::BodyMedium, color, figure);
     if response.clicked() {
         commands.push(Command::SetLens(crate::model::screen::Lens::Coverage));

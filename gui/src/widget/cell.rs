@@ -16,7 +16,15 @@ pub const AMOUNT_UNIT: f32 = 22.0;
 pub const UNIT_GAP: f32 = 4.0;
 
 /// Draws a figure whose digits end at `right`.
-pub fn figure(painter: &Painter, right: f32, middle: f32, kind: Type, figure: &Figure, color: Color32, p: &Palette) -> Rect {
+pub fn figure(
+    painter: &Painter,
+    right: f32,
+    middle: f32,
+    kind: Type,
+    figure: &Figure,
+    color: Color32,
+    p: &Palette,
+) -> Rect {
     if figure.is_none() {
         return paint::text(painter, pos2(right, middle), Side::Right, kind, p.text3, figure.digits.as_str());
     }

@@ -2,9 +2,7 @@
 
 use egui::{Id, Rect, Response, Role, Ui, WidgetInfo, pos2};
 
-use super::{
-    button, paint,
-};
+use super::{button, paint};
 use crate::theme::{Type, palette};
 
 /// Height of a strip.
@@ -57,8 +55,10 @@ impl Strip<'_> {
         let p = palette(ui.ctx());
         let key_width = key.map_or(0.0, |k| paint::width(ui.painter(), Type::Caption, k) + 18.0);
         let width = paint::width(ui.painter(), Type::Small, label) + 20.0 + key_width;
-        let button =
-            Rect::from_min_size(pos2(rect.right() - 12.0 - width, rect.center().y - 12.0), egui::vec2(width, 24.0));
+        let button = Rect::from_min_size(
+            pos2(rect.right() - 12.0 - width, rect.center().y - 12.0),
+            egui::vec2(width, 24.0),
+        );
         let response = button::place(ui, button, id.with(label), Role::Button, label);
         let stroke = egui::Stroke::new(1.0, if response.hovered() { p.text } else { p.edge });
         ui.painter().rect_stroke(button, 4.0, stroke, egui::StrokeKind::Inside);

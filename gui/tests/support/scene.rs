@@ -14,17 +14,17 @@ use sekhmet_common::{
 };
 
 /// When the scene begins: 14:01:50 UTC.
-pub const BEGIN: i64 = 1_794_319_310;
+pub(crate) const BEGIN: i64 = 1_794_319_310;
 /// How long it lasts, in seconds.
-pub const SECONDS: i64 = 335;
+pub(crate) const SECONDS: i64 = 335;
 
 /// The moment so many seconds into the scene.
-pub fn at(seconds: i64) -> Timestamp {
+pub(crate) fn at(seconds: i64) -> Timestamp {
     Timestamp((BEGIN + seconds) * 1_000_000_000)
 }
 
 /// A process with the usual values.
-pub fn process(id: u64, exe: &str, arguments: &[&str]) -> Process {
+pub(crate) fn process(id: u64, exe: &str, arguments: &[&str]) -> Process {
     Process {
         id: ProcessId(id),
         pid: 48_000 + u32::try_from(id).unwrap_or(0),
@@ -49,7 +49,8 @@ pub fn process(id: u64, exe: &str, arguments: &[&str]) -> Process {
 }
 
 /// An open TCP flow to a remote endpoint.
-pub fn flow(id: u64, process: u64, remote: &str, port: u16, name: Option<&str>) -> Flow {
+#[expect(clippy::expect_used, reason = "the addresses are written in this file and its tests")]
+pub(crate) fn flow(id: u64, process: u64, remote: &str, port: u16, name: Option<&str>) -> Flow {
     let remote: IpAddr = remote.parse().expect("an address");
     let local = if remote.is_ipv4() { "192.0.2.15" } else { "2001:db8::15" };
     Flow {
@@ -57,7 +58,10 @@ pub fn flow(id: u64, process: u64, remote: &str, port: u16, name: Option<&str>) 
         process: Some(ProcessId(process)),
         protocol: Protocol::Tcp,
         direction: Direction::Outbound,
-        local: Endpoint::new(local.parse().expect("an address"), 51_000 + u16::try_from(id % 9_000).unwrap_or(0)),
+        local: Endpoint::new(
+            local.parse().expect("an address"),
+            51_000 + u16::try_from(id % 9_000).unwrap_or(0),
+        ),
         remote: Endpoint::new(remote, port),
         remote_name: name.map(|n| RemoteName { name: n.into(), source: NameSource::Dns }),
         net_ns: 4_026_531_840,
@@ -101,7 +105,7 @@ fn child(mut p: Process, parent: u64) -> Process {
 }
 
 /// Every process of the scene.
-pub fn processes() -> Vec<Process> {
+pub(crate) fn processes() -> Vec<Process> {
     let mut shell = process(3, "/usr/bin/zsh", &["zsh"]);
     shell.parent_id = Some(ProcessId(2));
     let terminal = application(process(2, "/usr/bin/ptyxis", &["ptyxis"]), "org.gnome.Ptyxis", "Ptyxis");
@@ -117,15 +121,40 @@ pub fn processes() -> Vec<Process> {
         child(application(process(10, "/usr/lib/firefox/firefox", &["firefox"]), "firefox", "Firefox"), 1),
         child(backup, 1),
         child(process(190, "/usr/bin/node", &["node", "/usr/bin/npm", "install"]), 3),
-        child(process(211, "/usr/bin/node", &["node", "/home/ana/src/shop/node_modules/pkgstat/postinstall.js"]), 190),
+        child(
+            process(
+                211,
+                "/usr/bin/node",
+                &["node", "/home/ana/src/shop/node_modules/pkgstat/postinstall.js"],
+            ),
+            190,
+        ),
         child(process(207, "/usr/lib/git-core/git-remote-https", &["git-remote-https", "origin"]), 190),
         child(container, 1),
         child(process(70, "/usr/bin/ssh", &["ssh", "build7.lab.example"]), 3),
-        child(application(process(80, "/usr/lib/thunderbird/thunderbird", &["thunderbird"]), "thunderbird", "Thunderbird"), 1),
+        child(
+            application(
+                process(80, "/usr/lib/thunderbird/thunderbird", &["thunderbird"]),
+                "thunderbird",
+                "Thunderbird",
+            ),
+            1,
+        ),
         child(service(90, "/usr/sbin/sshd", "sshd.service", "root"), 1),
-        child(service(91, "/usr/lib/systemd/systemd-resolved", "systemd-resolved.service", "systemd-resolve"), 1),
+        child(
+            service(91, "/usr/lib/systemd/systemd-resolved", "systemd-resolved.service", "systemd-resolve"),
+            1,
+        ),
         child(service(92, "/usr/sbin/NetworkManager", "NetworkManager.service", "root"), 1),
-        child(service(93, "/usr/lib/systemd/systemd-timesyncd", "systemd-timesyncd.service", "systemd-timesync"), 1),
+        child(
+            service(
+                93,
+                "/usr/lib/systemd/systemd-timesyncd",
+                "systemd-timesyncd.service",
+                "systemd-timesync",
+            ),
+            1,
+        ),
         child(process(94, "/usr/bin/psql", &["psql", "shop"]), 3),
     ]
 }
@@ -138,7 +167,9 @@ fn noise(t: i64, seed: i64) -> u64 {
 
 fn burst(t: i64, every: i64, long: i64, peak: u64, seed: i64) -> u64 {
     let phase = (t + seed) % every;
-    if phase >= long { return 0 }
+    if phase >= long {
+        return 0;
+    }
     let fade = u64::try_from(long - phase).unwrap_or(0) * peak / u64::try_from(long).unwrap_or(1);
     fade * (600 + noise(t, seed) * 2 / 5) / 1000
 }
@@ -160,23 +191,40 @@ fn talkers() -> Vec<Talker> {
         add(f, 0, 999, |t| (burst(t, 41, 4, 90_000, 11), 500));
     }
     add(flow(30, 11, "198.51.100.77", 443, Some("vault.backup.example")), 45, 999, |t| {
-        if (150..162).contains(&t) { (900, 40_000) } else { (1_500 + noise(t, 8), 1_500_000 + noise(t, 3) * 250) }
+        if (150..162).contains(&t) {
+            (900, 40_000)
+        } else {
+            (1_500 + noise(t, 8), 1_500_000 + noise(t, 3) * 250)
+        }
     });
     add(flow(40, 190, "203.0.113.35", 443, Some("registry.npmjs.example")), 95, 999, |t| {
         (burst(t, 60, 14, 180_000, 25), 700)
     });
     add(flow(44, 211, "203.0.113.35", 443, Some("registry.npmjs.example")), 108, 999, |t| {
-        (if t < 124 { 1_050_000 - 40_000 * noise(t, 4) / 100 } else { 11_000 + noise(t, 5) }, 700 + noise(t, 6) / 4)
+        (
+            if t < 124 { 1_050_000 - 40_000 * noise(t, 4) / 100 } else { 11_000 + noise(t, 5) },
+            700 + noise(t, 6) / 4,
+        )
     });
     add(flow(46, 211, "203.0.113.35", 443, Some("registry.npmjs.example")), 110, 999, |t| {
         (if t % 7 == 0 { 4_000 } else { 0 }, if t % 7 == 0 { 220 } else { 0 })
     });
-    add(flow(47, 211, "192.0.2.200", 443, Some("in.pkgstat.example")), 130, 190, |t| (noise(t, 9) / 90, noise(t, 7) / 12));
-    add(flow(48, 207, "198.51.100.9", 443, Some("git.example")), 60, 100, |t| (burst(t, 60, 30, 64_000, 0), 900));
-    add(flow(60, 60, "198.51.100.120", 443, Some("api.crm.example")), 0, 999, |t| (burst(t, 23, 8, 90_000, 1) + 800, 9_000));
+    add(flow(47, 211, "192.0.2.200", 443, Some("in.pkgstat.example")), 130, 190, |t| {
+        (noise(t, 9) / 90, noise(t, 7) / 12)
+    });
+    add(flow(48, 207, "198.51.100.9", 443, Some("git.example")), 60, 100, |t| {
+        (burst(t, 60, 30, 64_000, 0), 900)
+    });
+    add(flow(60, 60, "198.51.100.120", 443, Some("api.crm.example")), 0, 999, |t| {
+        (burst(t, 23, 8, 90_000, 1) + 800, 9_000)
+    });
     add(flow(61, 60, "198.51.100.121", 5432, None), 0, 999, |t| (noise(t, 20), 1_000 + noise(t, 21) * 2));
-    add(flow(70, 70, "203.0.113.7", 22, Some("build7.lab.example")), 0, 999, |t| (900 + noise(t, 22), 3_300 + noise(t, 23) * 2));
-    add(flow(80, 80, "2001:db8:25::7", 993, Some("imap.mail.example")), 0, 999, |t| (burst(t, 60, 2, 120_000, 30), burst(t, 60, 2, 20_000, 30)));
+    add(flow(70, 70, "203.0.113.7", 22, Some("build7.lab.example")), 0, 999, |t| {
+        (900 + noise(t, 22), 3_300 + noise(t, 23) * 2)
+    });
+    add(flow(80, 80, "2001:db8:25::7", 993, Some("imap.mail.example")), 0, 999, |t| {
+        (burst(t, 60, 2, 120_000, 30), burst(t, 60, 2, 20_000, 30))
+    });
     let mut inbound = flow(90, 90, "203.0.113.150", 50_112, None);
     inbound.direction = Direction::Inbound;
     inbound.local.port = 22;
@@ -190,13 +238,15 @@ fn talkers() -> Vec<Talker> {
     let mut ntp = flow(93, 93, "203.0.113.123", 123, Some("time.example"));
     ntp.protocol = Protocol::Udp;
     add(ntp, 0, 999, |t| if t % 128 == 40 { (76, 76) } else { (0, 0) });
-    add(flow(94, 94, "127.0.0.1", 5432, None), 0, 999, |t| (130_000 + noise(t, 41) * 30, 120_000 + noise(t, 42) * 20));
+    add(flow(94, 94, "127.0.0.1", 5432, None), 0, 999, |t| {
+        (130_000 + noise(t, 41) * 30, 120_000 + noise(t, 42) * 20)
+    });
     add(flow(95, 10, "192.168.1.9", 8009, Some("tv.local")), 0, 999, |_| (300, 200));
     all
 }
 
 /// The snapshot with which the scene begins.
-pub fn snapshot() -> Vec<Event> {
+pub(crate) fn snapshot() -> Vec<Event> {
     let now = at(0);
     let mut events = vec![Event::SnapshotBegin {
         at: now,
@@ -259,7 +309,7 @@ fn balance(t: u64) -> Event {
 }
 
 /// The whole scene, a second after the other.
-pub fn events() -> Vec<Event> {
+pub(crate) fn events() -> Vec<Event> {
     let mut events = snapshot();
     let mut talkers = talkers();
     for t in 0..SECONDS {

@@ -32,16 +32,13 @@ impl Ledger {
                 });
             }
             Event::FlowGone { id, .. } => self.drop_flow(*id),
-            Event::Traffic { at, flows } => {
-                for FlowCounters { id, counters } in flows {
-                    self.count(*at, *id, *counters);
-                }
-            }
+            Event::Traffic { at, flows } => self.count_all(*at, flows),
             Event::Others { at, tx_bytes, rx_bytes, open_flows, .. } => {
                 self.count_others(*at, *rx_bytes, *tx_bytes, *open_flows);
             }
-            // Bytes that belong to no host have no row; the mirror keeps them in the process's totals.
-            Event::ProcessTotals { .. } => {}
+            Event::ProcessTotals { at, id, tx_bytes, rx_bytes } => {
+                self.count_unlisted(*at, *id, *rx_bytes, *tx_bytes);
+            }
             Event::Coverage { .. } | Event::Balance { .. } | Event::Lost { .. } => {}
         }
         self.mirror.apply(event);
@@ -185,8 +182,7 @@ impl Ledger {
             self.ensure_member(flow.process);
             let last = if self.in_snapshot { flow.closed_at.unwrap_or(flow.opened_at) } else { at };
             let side = Side { last, listed: 1, open: is_open(flow), ..Side::default() };
-            let connection =
-                Connection { flow: Flow { counters: before, ..flow.clone() }, side, seen: true };
+            let connection = Connection { flow: Flow { counters: before, ..flow.clone() }, side, seen: true };
             self.connections.insert(flow.id, connection);
             self.place(flow.id, Put::In);
         }
@@ -197,7 +193,8 @@ impl Ledger {
     }
 
     fn change_flow(&mut self, event: &Event) {
-        let Event::FlowChanged { id, process, direction, local, remote, remote_name, state, .. } = event else {
+        let Event::FlowChanged { id, process, direction, local, remote, remote_name, state, .. } = event
+        else {
             return;
         };
         self.ensure_member(*process);
@@ -262,62 +259,6 @@ impl Ledger {
         // A flow that moved on to another host leaves no empty row behind.
         if !host.tally.talked(true) {
             proc.hosts.remove(&host_key);
-        }
-    }
-
-    fn count(&mut self, at: Timestamp, id: FlowId, now: Counters) {
-        let Some(c) = self.connections.get_mut(&id) else { return };
-        let down = now.rx_bytes.saturating_sub(c.flow.counters.rx_bytes);
-        let up = now.tx_bytes.saturating_sub(c.flow.counters.tx_bytes);
-        let old = c.flow.counters;
-        c.flow.counters = Counters {
-            tx_bytes: old.tx_bytes.max(now.tx_bytes),
-            rx_bytes: old.rx_bytes.max(now.rx_bytes),
-            tx_packets: old.tx_packets.max(now.tx_packets),
-            rx_packets: old.rx_packets.max(now.rx_packets),
-        };
-        if down == 0 && up == 0 {
-            return;
-        }
-        let second = second_of(at);
-        let add = |side: &mut Side| {
-            side.series.add(second, down, up);
-            side.last = side.last.max(at);
-        };
-        add(&mut c.side);
-        let (reach, host_key, member) = (c.reach(), c.host(), c.flow.process);
-        add(self.total.side_mut(reach));
-        let Some(proc) = self.procs.get_mut(&member) else { return };
-        add(proc.tally.side_mut(reach));
-        for (groups, key) in [(&mut self.programs, &proc.program), (&mut self.users, &proc.user)] {
-            if let Some(group) = groups.get_mut(key) {
-                add(group.tally.side_mut(reach));
-            }
-        }
-        if let Some(host) = proc.hosts.get_mut(&host_key) {
-            add(host.tally.side_mut(reach));
-        }
-    }
-
-    /// Books what others moved since the last count, as one row without processes.
-    fn count_others(&mut self, at: Timestamp, rx: u64, tx: u64, open: u64) {
-        let before = *self.mirror.others();
-        let known = before.at != Timestamp::default() && !self.in_snapshot;
-        let group = self.programs.entry(GroupKey::Others).or_default();
-        let (down, up) = if known {
-            (rx.saturating_sub(before.rx_bytes), tx.saturating_sub(before.tx_bytes))
-        } else {
-            (0, 0)
-        };
-        for side in [&mut group.tally.internet, &mut self.total.internet] {
-            side.series.add(second_of(at), down, up);
-        }
-        let open = u32::try_from(open).unwrap_or(u32::MAX);
-        let side = &mut group.tally.internet;
-        self.total.internet.open = self.total.internet.open.saturating_sub(side.open).saturating_add(open);
-        (side.open, side.listed) = (open, open.max(1));
-        if down + up > 0 {
-            side.last = at;
         }
     }
 }

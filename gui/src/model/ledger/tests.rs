@@ -239,7 +239,10 @@ fn a_fresh_snapshot_of_the_same_helper_drops_what_it_no_longer_lists() {
         traffic(1, 5, 100, 1),
         begin(2, 0),
         started(process(1, "/usr/bin/curl")),
-        opened(Flow { counters: Counters { rx_bytes: 250, ..Counters::default() }, ..flow(5, 1, "198.51.100.2") }),
+        opened(Flow {
+            counters: Counters { rx_bytes: 250, ..Counters::default() },
+            ..flow(5, 1, "198.51.100.2")
+        }),
         Event::SnapshotEnd { at: at(2) },
     ]);
     assert!(l.connection(FlowId(6)).is_none());
@@ -265,4 +268,17 @@ fn a_process_nobody_described_has_a_place_and_moves_when_known() {
     assert!(l.group(&GroupKey::Kernel).is_none());
     let late = l.group(&GroupKey::Program("/usr/bin/late".into(), None)).unwrap();
     assert_eq!(late.tally.total(sec(1), false).down, 10.0);
+}
+
+#[test]
+fn bytes_without_a_listed_flow_reach_their_process() {
+    let l = ledger([
+        started(process(1, "/usr/bin/curl")),
+        opened(flow(5, 1, "198.51.100.2")),
+        traffic(1, 5, 100, 1),
+        Event::ProcessTotals { at: at(2), id: ProcessId(1), tx_bytes: 1, rx_bytes: 140 },
+    ]);
+    let proc = l.proc(Some(ProcessId(1))).unwrap();
+    assert_eq!(proc.tally.total(sec(2), false).down, 140.0);
+    assert_eq!(l.total.total(sec(2), false).down, 140.0);
 }

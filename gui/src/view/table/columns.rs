@@ -38,9 +38,7 @@ pub(super) struct Columns {
 
 impl Columns {
     pub(super) fn of(table: Rect) -> Self {
-        let has = |column: Column| {
-            LEAVE_OUT.iter().all(|(width, c)| *c != column || table.width() >= *width)
-        };
+        let has = |column: Column| LEAVE_OUT.iter().all(|(width, c)| *c != column || table.width() >= *width);
         let (spark, totals, open, seen) =
             (has(Column::Spark), has(Column::Totals), has(Column::Open), has(Column::Seen));
         let fixed = 2.0 * RATE

@@ -96,7 +96,8 @@ impl Head<'_> {
             self.caret(pos2(at, middle), reversed);
         }
         if let Some(column) = sort {
-            let target = Rect::from_x_y_ranges(rect.expand2(egui::vec2(8.0, 0.0)).x_range(), self.rect.y_range());
+            let target =
+                Rect::from_x_y_ranges(rect.expand2(egui::vec2(8.0, 0.0)).x_range(), self.rect.y_range());
             let id = self.ui.scope_id().with(column);
             let label = format!("Sort by {told}");
             let response = button::place(self.ui, target, id, Role::ColumnHeader, &label);

@@ -26,10 +26,7 @@ const CARET: f32 = 16.0;
 
 /// The largest rate in the last minute of any of these rows: one scale, so rows can be compared.
 pub(super) fn peak(model: &Model, rows: &[Row]) -> f64 {
-    rows.iter()
-        .flat_map(|row| spark(model, row))
-        .map(|step| step.down.max(step.up))
-        .fold(0.0, f64::max)
+    rows.iter().flat_map(|row| spark(model, row)).map(|step| step.down.max(step.up)).fold(0.0, f64::max)
 }
 
 fn spark(model: &Model, row: &Row) -> [Both; SPARK_STEPS] {
@@ -109,7 +106,8 @@ pub(super) fn cells(
     }
     if let Some(column) = columns.seen {
         let ledger = model.ledger();
-        let seen = if row.last.0 == 0 { "–".into() } else { times::ago(row.last, ledger.now(), &model.zone) };
+        let seen =
+            if row.last.0 == 0 { "–".into() } else { times::ago(row.last, ledger.now(), &model.zone) };
         paint::text(painter, pos2(column.max - 12.0, middle), Side::Right, Type::Small, p.text3, seen);
     }
     cut.then(|| format!("{}  {}", words.name, words.detail))

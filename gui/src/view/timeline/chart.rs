@@ -77,7 +77,7 @@ impl Chart {
         let line = paint::pixels(painter, 1.0);
         let axis = paint::snap(painter, self.axis());
         let mut bars = Bars::default();
-        let layers: Vec<_> = stack.from_axis().collect();
+        let layers: Vec<_> = stack.axis_outwards().collect();
         for index in (0..SECONDS).step_by(share) {
             let x = Rangef::new(self.x(painter, index), self.x(painter, index + share) - line);
             let (mut above, mut below) = (0.0, 0.0);
@@ -118,7 +118,8 @@ impl Chart {
             let left = self.x(painter, gap.from.saturating_sub(begin) as usize);
             let right = self.x(painter, (gap.to + 1 - begin) as usize).min(self.plot.right());
             let rect = Rect::from_x_y_ranges(Rangef::new(left, right), self.plot.y_range()).shrink(0.5);
-            let corners = [rect.left_top(), rect.right_top(), rect.right_bottom(), rect.left_bottom(), rect.left_top()];
+            let corners =
+                [rect.left_top(), rect.right_top(), rect.right_bottom(), rect.left_bottom(), rect.left_top()];
             painter.extend(Shape::dashed_line(&corners, Stroke::new(1.0, p.notice), 2.0, 2.0));
             if rect.width() > paint::width(painter, Type::Caption, text::NOT_RECORDING) + 8.0 {
                 let at = pos2(rect.center().x, rect.top() + 10.0);
@@ -131,7 +132,14 @@ impl Chart {
     pub(super) fn times(&self, painter: &Painter, model: &Model, p: &Palette) {
         let begin = self.second.saturating_sub(SECONDS as u32);
         let middle = self.plot.bottom() + 10.0;
-        let now = paint::text(painter, pos2(self.plot.right(), middle), Side::Right, Type::Caption, p.text3, text::NOW);
+        let now = paint::text(
+            painter,
+            pos2(self.plot.right(), middle),
+            Side::Right,
+            Type::Caption,
+            p.text3,
+            text::NOW,
+        );
         for second in (begin..self.second).filter(|s| s.is_multiple_of(60)) {
             let x = self.x(painter, (second - begin) as usize);
             let words = times::minute(Timestamp(i64::from(second) * 1_000_000_000), &model.zone);
@@ -147,7 +155,7 @@ impl Chart {
     /// Which column stands at `x`.
     pub(super) fn second_at(&self, x: f32) -> Option<usize> {
         let part = (x - self.plot.left()) / self.plot.width();
-        ((0.0..1.0).contains(&part)).then(|| (part * SECONDS as f32) as usize)
+        ((0.0..1.0).contains(&part)).then_some((part * SECONDS as f32) as usize)
     }
 
     /// The line through the column that the legend tells about.

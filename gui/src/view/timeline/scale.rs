@@ -68,7 +68,9 @@ mod tests {
 
     #[test]
     fn maxima_are_round() {
-        for (need, top) in [(0.0, 1e3), (1_001.0, 2e3), (2_000.0, 2e3), (3.9e6, 5e6), (5.1e6, 1e7), (9.9e8, 1e9)] {
+        for (need, top) in
+            [(0.0, 1e3), (1_001.0, 2e3), (2_000.0, 2e3), (3.9e6, 5e6), (5.1e6, 1e7), (9.9e8, 1e9)]
+        {
             assert_eq!(round_up(need), top, "{need}");
         }
     }

@@ -76,7 +76,7 @@ impl Stack {
     }
 
     /// The layers from the axis outwards: a selection stands at the axis.
-    pub(super) fn from_axis(&self) -> impl Iterator<Item = (usize, &Layer)> {
+    pub(super) fn axis_outwards(&self) -> impl Iterator<Item = (usize, &Layer)> {
         let all = || self.layers.iter().enumerate();
         all().filter(|(_, l)| l.selected).chain(all().filter(|(_, l)| !l.selected))
     }
