@@ -5,7 +5,7 @@ mod signals;
 
 use std::{io, thread, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
+use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
 use sd_notify::NotifyState;
 use sekhmet_common::{
     coverage::{Mode, SourceStatus},
@@ -14,11 +14,12 @@ use sekhmet_common::{
 };
 
 use crate::{
-    bus::{self, BusError, Notice, Outlet, limits::Figures},
+    bus::{self, BusError, Notice, limits::Figures},
     engine::{
-        Engine, Limits, Start,
+        Engine, Limits, OUTSTANDING_MAX, Start,
         input::{Effect, Input, StatusReport},
     },
+    identify,
     kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader, clock::Clock},
     run::owner::{Edges, Fold},
 };
@@ -69,11 +70,16 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
         bus::Options { address: settings.bus_address, figures: Figures::default(), status: source.status };
     let (outlet, bus) = bus::start(options, wishes, notices)?;
     let (stop, stopped) = bounded(0);
-    let engine = start_engine(sources, clients, outlet, source.interval, stopped)?;
-    let threads = [("bus", bus), ("engine", engine)];
+    let (identify, requests) = bounded(OUTSTANDING_MAX);
+    let (answers, identities) = bounded(INPUTS_MAX);
+    let identifier = identify::spawn(identify::Paths::default(), requests, answers)?;
+    let watched = source.interval;
+    let engine =
+        start_engine(Edges { sources, clients, identities, identify, outlet, watched, stop: stopped })?;
+    let threads = [("bus", bus), ("identify", identifier), ("engine", engine)];
     let result = attend(&heard, &ends, source.reader.as_ref(), &threads);
     tell_manager(&[NotifyState::Stopping]);
-    // The engine first: with it go the outlet and so the bus, which says good-bye to its clients.
+    // The engine first: with it go the outlet and so the others: the bus says good-bye to its clients.
     drop(stop);
     for (name, thread) in threads.into_iter().rev() {
         if thread.join().is_err() {
@@ -141,21 +147,13 @@ fn announce(
     status
 }
 
-fn start_engine(
-    sources: Receiver<Input>,
-    clients: Receiver<Input>,
-    outlet: Outlet,
-    watched: Box<dyn FnMut(bool) + Send>,
-    stop: Receiver<()>,
-) -> io::Result<thread::JoinHandle<()>> {
+fn start_engine(edges: Edges) -> io::Result<thread::JoinHandle<()>> {
     let engine = Engine::new(Start {
         version: env!("CARGO_PKG_VERSION").into(),
         at: Timestamp::now(),
         booted_at: Clock::read().wall(0),
         limits: Limits::default(),
     });
-    let identify = bounded(1).0;
-    let edges = Edges { sources, clients, identities: never(), identify, outlet, watched, stop };
     owner::start(engine, edges)
 }
 
