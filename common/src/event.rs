@@ -65,7 +65,7 @@ pub enum Event {
         /// Wait status: signal in the low 7 bits, exit code in bits 8–15.
         exit_status: Option<i32>,
     },
-    /// A process that ended is no longer listed.
+    /// A process is no longer listed; those that it started have no `parent_id` any more.
     ProcessGone {
         /// When.
         at: Timestamp,
@@ -161,6 +161,17 @@ pub enum Event {
         /// How many.
         count: u64,
     },
+    /// The byte totals of a process, where they grew by bytes that belong to no listed flow.
+    ProcessTotals {
+        /// When they were counted.
+        at: Timestamp,
+        /// Which process.
+        id: ProcessId,
+        /// Bytes it sent in all.
+        tx_bytes: u64,
+        /// Bytes it received in all.
+        rx_bytes: u64,
+    },
 }
 
 impl Event {
@@ -181,7 +192,8 @@ impl Event {
             | Self::Others { at, .. }
             | Self::Coverage { at, .. }
             | Self::Balance { at, .. }
-            | Self::Lost { at, .. } => *at,
+            | Self::Lost { at, .. }
+            | Self::ProcessTotals { at, .. } => *at,
         }
     }
 }

@@ -18,6 +18,7 @@ pub struct Mirror {
     header: Option<Header>,
     in_snapshot: bool,
     processes: BTreeMap<ProcessId, Process>,
+    children: BTreeMap<ProcessId, BTreeSet<ProcessId>>,
     flows: BTreeMap<FlowId, Flow>,
     flows_by_process: BTreeMap<Option<ProcessId>, BTreeSet<FlowId>>,
     others: Others,
@@ -76,6 +77,11 @@ impl Mirror {
     /// One process.
     pub fn process(&self, id: ProcessId) -> Option<&Process> {
         self.processes.get(&id)
+    }
+
+    /// The listed processes that one process started.
+    pub fn children_of(&self, id: ProcessId) -> impl Iterator<Item = &Process> {
+        self.children.get(&id).into_iter().flatten().filter_map(|child| self.processes.get(child))
     }
 
     /// Every listed flow, by id.
@@ -160,9 +166,7 @@ impl Mirror {
                     Some(Header { version: version.clone(), watching_since: *watching_since, mode: *mode });
             }
             Event::SnapshotEnd { .. } => self.in_snapshot = false,
-            Event::ProcessStarted { process, .. } => {
-                self.processes.insert(process.id, process.clone());
-            }
+            Event::ProcessStarted { process, .. } => self.list_process(process.clone()),
             Event::ProcessChanged { process, .. } => self.change_process(process),
             Event::ProcessExited { at, id, exit_status } => {
                 if let Some(p) = self.processes.get_mut(id) {
@@ -170,9 +174,7 @@ impl Mirror {
                     p.exit_status = *exit_status;
                 }
             }
-            Event::ProcessGone { id, .. } => {
-                self.processes.remove(id);
-            }
+            Event::ProcessGone { id, .. } => self.drop_process(*id),
             Event::FlowOpened { flow, .. } => self.open_flow(flow),
             Event::FlowChanged { id, process, direction, local, remote, remote_name, state, .. } => {
                 self.move_flow(*id, *process);
@@ -213,15 +215,57 @@ impl Mirror {
                 let sum = self.lost.entry(*kind).or_default();
                 *sum = sum.saturating_add(*count);
             }
+            Event::ProcessTotals { id, tx_bytes, rx_bytes, .. } => {
+                if let Some(p) = self.processes.get_mut(id) {
+                    (p.tx_bytes, p.rx_bytes) = (*tx_bytes, *rx_bytes);
+                }
+            }
         }
+    }
+
+    fn list_process(&mut self, process: Process) {
+        let (id, parent) = (process.id, process.parent_id);
+        let before = self.processes.insert(id, process).and_then(|p| p.parent_id);
+        self.move_child(id, before, parent);
     }
 
     /// Replaces what is known of a process; totals and end stay as this mirror counted them.
     fn change_process(&mut self, process: &Process) {
-        let Some(known) = self.processes.get_mut(&process.id) else { return };
-        let (tx, rx, exited, status) = (known.tx_bytes, known.rx_bytes, known.exited_at, known.exit_status);
-        *known = process.clone();
-        (known.tx_bytes, known.rx_bytes, known.exited_at, known.exit_status) = (tx, rx, exited, status);
+        let Some(known) = self.processes.get(&process.id) else { return };
+        self.list_process(Process {
+            tx_bytes: known.tx_bytes,
+            rx_bytes: known.rx_bytes,
+            exited_at: known.exited_at,
+            exit_status: known.exit_status,
+            ..process.clone()
+        });
+    }
+
+    fn drop_process(&mut self, id: ProcessId) {
+        let Some(process) = self.processes.remove(&id) else { return };
+        self.move_child(id, process.parent_id, None);
+        for child in self.children.remove(&id).into_iter().flatten() {
+            if let Some(p) = self.processes.get_mut(&child) {
+                p.parent_id = None;
+            }
+        }
+    }
+
+    fn move_child(&mut self, id: ProcessId, from: Option<ProcessId>, to: Option<ProcessId>) {
+        if from == to {
+            return;
+        }
+        if let Some(before) = from
+            && let Some(ids) = self.children.get_mut(&before)
+        {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.children.remove(&before);
+            }
+        }
+        if let Some(now) = to {
+            self.children.entry(now).or_default().insert(id);
+        }
     }
 
     /// Lists a flow. In a snapshot its bytes are in the process's totals already.

@@ -1,3 +1,200 @@
 //! The one owner of state: a pure fold from inputs to effects.
+//!
+//! [`Engine::step`] does no I/O and reads no clock. What it knows is one [`Mirror`], changed only by events,
+//! and private indices that say which process and which flow a source means.
 
+mod books;
+mod deadlines;
+mod descriptions;
+mod ends;
+mod flows;
+mod identities;
 pub mod input;
+mod ledger;
+mod processes;
+mod publish;
+mod totals;
+mod view;
+mod visibility;
+
+use std::collections::BTreeMap;
+
+use sekhmet_common::{coverage::RecordKind, display::Text, event::Event, mirror::Mirror, time::Timestamp};
+
+pub use self::identities::OUTSTANDING_MAX;
+use self::{
+    books::Books,
+    deadlines::{Deadlines, Due, SECOND},
+    flows::Flows,
+    identities::Identities,
+    input::{ClientId, Effect, Input, Observation, Scope, StatusReport},
+    ledger::Ledger,
+    processes::Processes,
+};
+
+/// How much is kept and for how long. Durations are nanoseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Processes on the list.
+    pub processes_max: usize,
+    /// Flows on the list.
+    pub flows_max: usize,
+    /// How long what ended stays on the list.
+    pub listed_after_end_ns: u64,
+    /// How long a datagram flow may be quiet before it counts as ended.
+    pub quiet_ns: u64,
+    /// How long after lost ends an ended process's flow may go without being told of.
+    pub forgotten_ns: u64,
+    /// How long an identity may take before the question counts as lost.
+    pub answer_ns: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            processes_max: 32_768,
+            flows_max: 65_536,
+            listed_after_end_ns: 60 * SECOND,
+            quiet_ns: 30 * 60 * SECOND,
+            forgotten_ns: 5 * 60 * SECOND,
+            answer_ns: 30 * SECOND,
+        }
+    }
+}
+
+/// What the engine has to be told once.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The helper's version.
+    pub version: Text,
+    /// Now.
+    pub at: Timestamp,
+    /// The wall-clock time at which `CLOCK_BOOTTIME` was 0.
+    pub booted_at: Timestamp,
+    /// How much is kept.
+    pub limits: Limits,
+}
+
+/// The state and everything that is derived from it.
+#[derive(Debug)]
+pub struct Engine {
+    ledger: Ledger,
+    processes: Processes,
+    flows: Flows,
+    identities: Identities,
+    books: Books,
+    deadlines: Deadlines,
+    clients: BTreeMap<ClientId, Scope>,
+    limits: Limits,
+    booted_at: Timestamp,
+    balance_due_ns: u64,
+    told_status: Option<StatusReport>,
+    /// Records about processes were lost since the last tick.
+    processes_doubtful: bool,
+    /// Records about ends of flows were lost at some time.
+    ends_lost: bool,
+}
+
+impl Engine {
+    /// An engine that knows nothing yet.
+    pub fn new(start: Start) -> Self {
+        let mut ledger = Ledger::default();
+        let (at, version) = (start.at, start.version);
+        ledger.announce(&Event::SnapshotBegin { at, version, watching_since: at, mode: Default::default() });
+        ledger.announce(&Event::SnapshotEnd { at });
+        Self {
+            ledger,
+            processes: Processes::default(),
+            flows: Flows::default(),
+            identities: Identities::default(),
+            books: Books::default(),
+            deadlines: Deadlines::default(),
+            clients: BTreeMap::new(),
+            limits: start.limits,
+            booted_at: start.booted_at,
+            balance_due_ns: 0,
+            told_status: None,
+            processes_doubtful: false,
+            ends_lost: false,
+        }
+    }
+
+    /// Everything that is known, as a client of [`Scope::All`] knows it.
+    pub fn mirror(&self) -> &Mirror {
+        self.ledger.mirror()
+    }
+
+    /// Takes in one input. The effects are to be carried out in their order.
+    ///
+    /// `now` is the wall clock; a clock set back delays nothing. What was observed is published by the next
+    /// [`Input::Tick`], and before any snapshot.
+    pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        self.deadlines.advance(now);
+        let mut out = Vec::new();
+        match input {
+            Input::Observed(observations) => {
+                for observation in observations {
+                    self.observe(observation, now);
+                }
+            }
+            Input::Identified { id, generation, identity } => self.identified(now, id, generation, identity),
+            Input::Coverage { mode, sources } => {
+                self.ledger.announce(&Event::Coverage { at: now, mode, sources });
+            }
+            Input::Balance(kinds) => self.books.draw(kinds),
+            Input::Subscribe { client, scope } => self.subscribe(now, client, scope, &mut out),
+            Input::Resync { client } => self.resync(now, client, &mut out),
+            Input::Unsubscribe { client } => self.unsubscribe(client, &mut out),
+            Input::Tick => {
+                self.look_at_deadlines(now);
+                self.publish(now, &mut out);
+            }
+        }
+        out.extend(self.next_questions().into_iter().map(Effect::Identify));
+        out
+    }
+
+    fn observe(&mut self, observation: Observation, now: Timestamp) {
+        match observation {
+            Observation::Seen(image) => self.seen(now, image),
+            Observation::Forked { at, image } => self.forked(at, image),
+            Observation::Executed { at, image } => self.executed(at, image),
+            Observation::Exited { at, key, status } => self.exited(at, key, status),
+            Observation::Flow(sight) => {
+                self.flow_seen(&sight);
+            }
+            Observation::FlowEnded { at, sight, end } => self.flow_ended(at, &sight, end),
+            Observation::SocketReleased { at, cookie } => self.socket_released(at, cookie),
+            Observation::Residue { owner, counters } => self.residue(now, owner, counters),
+            Observation::Lost { at, kind, count } => {
+                self.ledger.announce(&Event::Lost { at, kind, count });
+                self.processes_doubtful |=
+                    matches!(kind, RecordKind::Exec | RecordKind::Fork | RecordKind::Exit);
+                self.ends_lost |= matches!(kind, RecordKind::TcpState | RecordKind::SocketClosed);
+            }
+            // Order alone carries these; nothing waits for them.
+            Observation::PollComplete { .. } | Observation::SeedComplete => {}
+        }
+    }
+
+    fn look_at_deadlines(&mut self, now: Timestamp) {
+        while let Some(due) = self.deadlines.pop() {
+            match due {
+                Due::FlowGone(id) => self.flow_due(now, id),
+                Due::FlowQuiet(id) => self.quiet_due(now, id),
+                Due::ProcessGone(id) => self.process_due(now, id),
+                Due::EarlyExit(key) => {
+                    self.processes.early_exits.remove(&key);
+                }
+                Due::Answer(id, generation) => self.identities.answered(id, generation),
+            }
+        }
+        self.trim_ended();
+        if std::mem::take(&mut self.processes_doubtful) {
+            self.doubt_processes();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

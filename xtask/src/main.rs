@@ -94,7 +94,7 @@ enum Task {
         /// Kernel series, such as 6.1; may be given more than once
         #[arg(long, value_name = "VERSION", default_values_t = [String::from("6.1")])]
         kernel: Vec<String>,
-        /// Run this static executable instead of the kernel suite
+        /// Run this executable instead of the kernel suite
         #[arg(long, value_name = "FILE")]
         suite: Option<PathBuf>,
         /// Do not ask before installing

@@ -97,6 +97,25 @@ fn copy_lines(from: Option<impl Read>) -> String {
     text
 }
 
+/// A line without the escape sequences that colour a terminal or clear it.
+pub(crate) fn without_escapes(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(char) = chars.next() {
+        if char == '\u{1b}' {
+            // A sequence ends with its letter.
+            for char in chars.by_ref() {
+                if char.is_ascii_alphabetic() {
+                    break;
+                }
+            }
+        } else {
+            plain.push(char);
+        }
+    }
+    plain
+}
+
 /// The outer cargo, started in the clone.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));

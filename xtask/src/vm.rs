@@ -1,5 +1,6 @@
 //! `cargo xtask vm`: boots a distribution kernel under QEMU and runs the kernel suite in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,15 +20,14 @@ use tap::Report;
 /// Boot to power-off takes 10 s where nothing else runs; a busy two-core machine may need ten times that.
 const TIME_LIMIT: Duration = Duration::from_secs(240);
 
-/// The static executables of one run.
+/// The executables of one run.
 pub(crate) struct Guest {
     init: PathBuf,
     suite: PathBuf,
 }
 
 impl Guest {
-    /// Builds the init, and the kernel suite unless another `suite` is given, without any shared library: they are all
-    /// that the machine has.
+    /// Builds the init, and the kernel suite unless another `suite` is given.
     ///
     /// # Errors
     /// When this is another architecture or the build fails.
@@ -36,10 +36,10 @@ impl Guest {
             bail!("virtual machines run on x86_64 only so far");
         }
         bpf::build()?;
-        let init = static_executable(&["build", "-p", "xtask", "--bin", "vm-init"], "vm-init")?;
+        let init = executable(&["build", "-p", "xtask", "--bin", "vm-init"], "vm-init")?;
         let suite = match suite {
             Some(suite) => suite,
-            None => static_executable(
+            None => executable(
                 &["test", "--no-run", "-p", "sekhmet-helper", "--test", "kernel_suite"],
                 "kernel_suite",
             )?,
@@ -73,21 +73,10 @@ pub(crate) fn run(series: &str, guest: &Guest) -> Result<Report> {
     Ok(report)
 }
 
-fn static_executable(arguments: &[&str], name: &str) -> Result<PathBuf> {
-    let target = "x86_64-unknown-linux-gnu";
+fn executable(arguments: &[&str], name: &str) -> Result<PathBuf> {
     let mut cargo = shell::cargo();
-    cargo.args(arguments).args([
-        "--locked",
-        "--target",
-        target,
-        "--message-format",
-        "json-render-diagnostics",
-    ]);
-    // A folder of its own: these flags would rebuild everything in the ordinary one.
-    cargo
-        .arg("--target-dir")
-        .arg(paths::target().join("static"))
-        .env("RUSTFLAGS", "-C target-feature=+crt-static");
+    cargo.args(arguments).args(["--locked", "--message-format", "json-render-diagnostics"]);
+    // A debug build would carry the object with log records; what is shipped is what old kernels must accept.
     cargo.env("SEKHMET_BPF_OBJECT", paths::bpf_object()).stderr(Stdio::inherit());
     let out = cargo.output().with_context(|| format!("cannot start `{}`", shell::shown(&cargo)))?;
     if !out.status.success() {
@@ -125,8 +114,45 @@ fn write_initramfs(path: &Path, guest: &Guest) -> Result<()> {
     archive.file("init", 0o755, &read(&guest.init)?)?;
     archive.file("suite", 0o755, &read(&guest.suite)?)?;
     archive.file("sekhmet.bpf.o", 0o644, &read(&paths::bpf_object())?)?;
+    add_libraries(&mut archive, [&guest.init, &guest.suite])?;
     archive.finish().context("cannot finish the initramfs")?;
     Ok(())
+}
+
+/// Adds every shared library that the executables name, at the paths where this machine has them. Linking them
+/// statically instead would build every dependency a second time.
+fn add_libraries<W: std::io::Write>(archive: &mut Archive<W>, executables: [&PathBuf; 2]) -> Result<()> {
+    let mut libraries = BTreeSet::new();
+    for executable in executables {
+        let ldd = Command::new("ldd").arg(executable).output().context("cannot start ldd")?;
+        let text = String::from_utf8_lossy(&ldd.stdout);
+        if let Some(line) = text.lines().find(|line| line.contains("not found")) {
+            bail!("{}: {}", executable.display(), line.trim());
+        }
+        libraries.extend(library_paths(&text));
+    }
+    let folders: BTreeSet<PathBuf> =
+        libraries.iter().flat_map(|path| path.ancestors().skip(1).map(Path::to_path_buf)).collect();
+    // A path sorts behind its parents, which must come first.
+    for folder in folders.iter().filter_map(|folder| folder.strip_prefix("/").ok()) {
+        if folder.components().next().is_some() {
+            archive.folder(&folder.to_string_lossy())?;
+        }
+    }
+    for library in &libraries {
+        let content = fs::read(library).with_context(|| format!("cannot read {}", library.display()))?;
+        let name = library.strip_prefix("/").unwrap_or(library);
+        archive.file(&name.to_string_lossy(), 0o755, &content)?;
+    }
+    Ok(())
+}
+
+/// The absolute paths that `ldd` printed: `NAME => PATH (ADDRESS)`, or `PATH (ADDRESS)` for the loader.
+fn library_paths(ldd: &str) -> Vec<PathBuf> {
+    ldd.lines()
+        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')))
+        .map(PathBuf::from)
+        .collect()
 }
 
 fn boot(image: &Path, initramfs: &Path) -> Result<Report> {
@@ -161,8 +187,9 @@ fn boot(image: &Path, initramfs: &Path) -> Result<Report> {
         let mut lines = BufReader::new(output);
         let mut line = Vec::new();
         while lines.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-            let text = String::from_utf8_lossy(&line);
-            eprint!("  {text}");
+            // The firmware clears the screen, without a newline before the first line that follows.
+            let text = shell::without_escapes(String::from_utf8_lossy(&line).trim_end());
+            eprintln!("  {text}");
             report.read_line(&text);
             line.clear();
         }
@@ -183,6 +210,17 @@ fn boot(image: &Path, initramfs: &Path) -> Result<Report> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_the_libraries_of_an_executable() {
+        let ldd = "\tlinux-vdso.so.1 (0x00007ffd)\n\tlibc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x00007f)\n\
+                   \t/lib64/ld-linux-x86-64.so.2 (0x00007f)\n";
+        assert_eq!(
+            library_paths(ldd),
+            [PathBuf::from("/lib/x86_64-linux-gnu/libc.so.6"), PathBuf::from("/lib64/ld-linux-x86-64.so.2")]
+        );
+        assert!(library_paths("\tstatically linked\n").is_empty());
+    }
 
     #[test]
     fn finds_the_executable_among_cargos_messages() {

@@ -177,6 +177,7 @@ fn inside(options: &Options, helper: &Path, argv: &[OsString]) -> Result<ExitSta
         arguments: if options.reduced { vec!["--reduced".into()] } else { Vec::new() },
         folder: folder.clone(),
         log: log.clone(),
+        watch_list: processes.watch_list()?,
         has_restart: !options.no_restart,
     })?;
     let mut command = stage::command_as(options.user.as_deref(), argv, &folder)?;

@@ -247,6 +247,8 @@ pub struct Identity {
     pub exe: Option<Text>,
     /// The full command line, where it is longer than the kernel's record.
     pub cmdline: Option<Vec<Text>>,
+    /// Whether arguments are missing at the end of `cmdline`.
+    pub cmdline_truncated: bool,
     /// The user's name.
     pub user: Option<Text>,
     /// The systemd unit.
@@ -257,6 +259,13 @@ pub struct Identity {
     pub application: Option<Text>,
     /// The desktop application's name.
     pub application_name: Option<Text>,
+    /// The kernel's short name.
+    pub comm: Option<Text>,
+    /// The user ids, read together with everything else here. They guard against a process that became
+    /// another program in between, and make known whose a process is of which no source told.
+    pub uids: Option<Uids>,
+    /// Whether the process was no longer there to be asked.
+    pub gone: bool,
 }
 
 /// A process that should be identified.

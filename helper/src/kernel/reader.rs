@@ -71,11 +71,27 @@ pub fn start(kernel: Kernel, sender: Sender<Input>) -> io::Result<Reader> {
     Ok(Reader { control, thread: Some(thread) })
 }
 
+/// Sets how often the counters are polled, from another thread than the one that holds the [`Reader`].
+#[derive(Clone, Debug)]
+pub struct Pace(Arc<Control>);
+
+impl Pace {
+    /// Changes the time between two polls of the counters; takes effect within 100 ms.
+    pub fn set(&self, interval: Duration) {
+        let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        self.0.interval_ms.store(millis, Ordering::Relaxed);
+    }
+}
+
 impl Reader {
+    /// A handle by which another thread sets the interval.
+    pub fn pace(&self) -> Pace {
+        Pace(Arc::clone(&self.control))
+    }
+
     /// Changes the time between two polls of the counters; takes effect within 100 ms.
     pub fn set_interval(&self, interval: Duration) {
-        let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.control.interval_ms.store(millis, Ordering::Relaxed);
+        self.pace().set(interval);
     }
 
     /// Whether the thread is still at work; it ends by itself when nobody receives any more.

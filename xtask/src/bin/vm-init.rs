@@ -29,6 +29,8 @@ fn main() {
     if let Err(error) = loopback_up() {
         tell(format_args!("# cannot bring lo up: {error}"));
     }
+    // The firmware leaves the cursor behind words of its own.
+    tell(format_args!("\n# the suite begins"));
     let status = Command::new("/suite")
         .env_clear()
         .envs([("HOME", "/root"), ("PATH", "/"), ("TMPDIR", "/tmp"), ("RUST_BACKTRACE", "1")])

@@ -136,7 +136,12 @@ pub(crate) fn unpack(packages: &[String], dir: &Path) -> Result<()> {
         fs::remove_dir_all(&unpacked).with_context(|| format!("cannot clear {}", unpacked.display()))?;
     }
     fs::create_dir_all(&unpacked).with_context(|| format!("cannot make {}", unpacked.display()))?;
-    shell::run(Command::new("apt-get").args(["download", "-q"]).args(packages).current_dir(staging.path()))?;
+    shell::run(
+        Command::new("apt-get")
+            .args(["download", "-q", "-o", "APT::Sandbox::User=root"])
+            .args(packages)
+            .current_dir(staging.path()),
+    )?;
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(staging.path())? {
         let file = entry?.path();
@@ -155,7 +160,15 @@ pub(crate) fn unpack(packages: &[String], dir: &Path) -> Result<()> {
 fn apt_get() -> Command {
     let mut command = shell::as_root("env");
     // Questions would wait for ever where nobody sits; another apt may hold the lock for a while.
-    command.args(["DEBIAN_FRONTEND=noninteractive", "LC_ALL=C", "apt-get", "-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"]);
+    command.args([
+        "DEBIAN_FRONTEND=noninteractive",
+        "LC_ALL=C",
+        "apt-get",
+        "-o",
+        "DPkg::Lock::Timeout=300",
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ]);
     command
 }
 

@@ -108,7 +108,7 @@ pub(super) fn print_table(lines: &[Line]) {
 pub(super) fn read_test_counts(text: &str) -> Option<Tally> {
     let mut tally = None;
     for line in text.lines() {
-        let line = strip_colour(line);
+        let line = shell::without_escapes(line);
         let counts = if let Some(rest) = line.trim_start().strip_prefix("test result:") {
             rest.split_once('.').map(|(_, counts)| counts.to_owned())
         } else if line.trim_start().starts_with("Summary [") {
@@ -136,24 +136,6 @@ fn add_counts(tally: &mut Tally, counts: &str) {
             _ => {}
         }
     }
-}
-
-fn strip_colour(line: &str) -> String {
-    let mut plain = String::with_capacity(line.len());
-    let mut chars = line.chars();
-    while let Some(char) = chars.next() {
-        if char == '\u{1b}' {
-            // A colour ends with its letter.
-            for char in chars.by_ref() {
-                if char.is_ascii_alphabetic() {
-                    break;
-                }
-            }
-        } else {
-            plain.push(char);
-        }
-    }
-    plain
 }
 
 impl From<Tally> for Outcome {

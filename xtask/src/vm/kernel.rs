@@ -71,7 +71,11 @@ fn version_key(name: &str) -> Vec<u64> {
 fn download(package: &str, cache: &Path) -> Result<PathBuf> {
     let staging = tempfile::tempdir().context("cannot make a folder for the download")?;
     shell::say(format!("downloading {package}"));
-    shell::run(Command::new("apt-get").args(["download", "-q", package]).current_dir(staging.path()))?;
+    shell::run(
+        Command::new("apt-get")
+            .args(["download", "-q", "-o", "APT::Sandbox::User=root", package])
+            .current_dir(staging.path()),
+    )?;
     let archive = fs::read_dir(staging.path())?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|end| end == "deb"))

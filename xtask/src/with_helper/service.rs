@@ -1,6 +1,7 @@
 //! The helper as a service manager runs it: readiness, stored descriptors, restart after a death.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,6 +37,8 @@ pub(super) struct Settings {
     pub folder: PathBuf,
     /// What it prints, over all its lives.
     pub log: PathBuf,
+    /// Takes the process ids that must not outlive xtask, one a line.
+    pub(super) watch_list: File,
     /// Whether a dead helper is started again, as its unit file asks for.
     pub has_restart: bool,
 }
@@ -150,6 +153,7 @@ fn spawn(settings: &Settings, store: &[Stored]) -> Result<Child> {
     let child = command.spawn().with_context(|| format!("cannot start {}", settings.helper.display()));
     set_inherited(store, FdFlags::CLOEXEC)?;
     let child = child?;
+    writeln!(&settings.watch_list, "{}", child.id()).context("the watcher is gone")?;
     write_pid(&settings.folder, child.id())?;
     Ok(child)
 }
@@ -191,6 +195,7 @@ mod tests {
             arguments: vec!["--some".into()],
             folder: folder.to_path_buf(),
             log: folder.join("log"),
+            watch_list: File::options().write(true).open("/dev/null").unwrap(),
             has_restart: true,
         }
     }
