@@ -8,7 +8,8 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use sekhmet_common::kernel::{
-    EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, RESIDUES_MAX, Residue, SocketState, kind, stat,
+    EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, RESIDUES_MAX, Residue, SocketRow, SocketState,
+    kind, stat,
 };
 
 /// The life of processes and sockets. A second ring for payload comes with what needs one.
@@ -38,6 +39,10 @@ pub static FLOWS: HashMap<FlowKey, FlowValue, FLOWS_MAX> = HashMap::new();
 /// Bytes that belong to no flow.
 #[btf_map]
 pub static RESIDUES: HashMap<ProcessKey, Residue, RESIDUES_MAX> = HashMap::new();
+
+/// Where a dump builds its row, which is too large for the stack. One thread dumps at a time: the loader's reader.
+#[btf_map]
+pub static ROW: PerCpuArray<SocketRow, 1> = PerCpuArray::new();
 
 /// Adds to the current CPU's counter.
 ///

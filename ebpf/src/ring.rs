@@ -3,28 +3,40 @@
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::generated::bpf_ktime_get_boot_ns,
+    maps::ring_buf::RingBufEntry,
 };
 use sekhmet_common::kernel::{Header, WAKEUP_BYTES};
 
 use crate::maps::{EVENTS, LOST, MADE, bump};
 
 /// Makes one record of `kind`. `fill` writes everything behind the header: the ring's memory is not zeroed.
-/// Tells whether there was room; if not, the loss has been counted.
 #[inline(always)]
-pub fn emit<T: 'static>(kind: u32, fill: impl FnOnce(*mut T)) -> bool {
+pub fn emit<T: 'static>(kind: u32, fill: impl FnOnce(*mut T)) {
+    if let Some(mut entry) = begin::<T>(kind) {
+        fill(entry.as_mut_ptr());
+        submit(entry);
+    }
+}
+
+/// Room for one record of `kind`, its header written. Without room, the loss has been counted.
+#[inline(always)]
+pub fn begin<T: 'static>(kind: u32) -> Option<RingBufEntry<T>> {
     // Made before lost before visible: whoever reads the counters in the opposite order never sees too few made.
     bump(&MADE, kind);
     let Some(mut entry) = EVENTS.reserve::<T>(0) else {
         bump(&LOST, kind);
-        return false;
+        return None;
     };
-    let record = entry.as_mut_ptr();
     let header = Header { kind, length: size_of::<T>() as u32, at_ns: now() };
     // Every record is repr(C) and opens with its header.
-    unsafe { record.cast::<Header>().write(header) };
-    fill(record);
+    unsafe { entry.as_mut_ptr().cast::<Header>().write(header) };
+    Some(entry)
+}
+
+/// Hands a record that is filled to the reader.
+#[inline(always)]
+pub fn submit<T: 'static>(entry: RingBufEntry<T>) {
     entry.submit(wakeup());
-    true
 }
 
 /// Nanoseconds since boot, suspended time included: the clock of `start_boottime` (helper since Linux 5.8).

@@ -102,13 +102,13 @@ unsafe fn namespaces(task: *const u8) -> Namespaces {
 
 /// The task's own PID namespace and its number in there.
 ///
-/// `struct pid` ends in an array with one entry per nesting level; the verifier takes no typed read at a
-/// variable offset, hence by helper. (`nsproxy` has the namespace of future children only.)
+/// `struct pid` ends in an array with one entry per nesting level. Older verifiers take no arithmetic with a
+/// variable on a typed pointer, hence by plain addresses. (`nsproxy` has the namespace of future children only.)
 #[inline(always)]
 unsafe fn pid_namespace(task: *const u8) -> (u32, u32) {
     unsafe {
-        let pid: *const u8 = read(task, &TASK_THREAD_PID);
-        let level: u32 = read(pid, &PID_LEVEL);
+        let pid: *const u8 = probe(task, &TASK_THREAD_PID);
+        let level: u32 = probe(pid, &PID_LEVEL);
         let start = PID_NUMBERS.load() as usize + (level & 0x3f) as usize * UPID_SIZE.load() as usize;
         let entry = pid.wrapping_add(start);
         let namespace: *const u8 = probe(entry, &UPID_NS);

@@ -54,6 +54,8 @@ pub struct Options {
     pub address: Option<String>,
     /// What clients may take up.
     pub figures: Figures,
+    /// What is said about sources until the engine says something.
+    pub status: StatusReport,
 }
 
 /// Why the helper cannot be reached under its name.
@@ -111,7 +113,7 @@ pub fn start(
     let shared = Shared {
         engine,
         since: Instant::now(),
-        status: StatusReport::default(),
+        status: options.status.clone(),
         tally: Arc::default(),
         next_client: 1,
         unsent: Vec::new(),

@@ -5,21 +5,21 @@
 
 mod books;
 mod deadlines;
+mod descriptions;
 mod ends;
 mod flows;
 mod identities;
 pub mod input;
 mod ledger;
 mod processes;
+mod publish;
 mod totals;
 mod view;
 mod visibility;
 
-mod publish;
-
 use std::collections::BTreeMap;
 
-use sekhmet_common::{display::Text, event::Event, mirror::Mirror, time::Timestamp};
+use sekhmet_common::{coverage::RecordKind, display::Text, event::Event, mirror::Mirror, time::Timestamp};
 
 pub use self::identities::OUTSTANDING_MAX;
 use self::{
@@ -43,6 +43,8 @@ pub struct Limits {
     pub listed_after_end_ns: u64,
     /// How long a datagram flow may be quiet before it counts as ended.
     pub quiet_ns: u64,
+    /// How long after lost ends an ended process's flow may go without being told of.
+    pub forgotten_ns: u64,
     /// How long an identity may take before the question counts as lost.
     pub answer_ns: u64,
 }
@@ -54,6 +56,7 @@ impl Default for Limits {
             flows_max: 65_536,
             listed_after_end_ns: 60 * SECOND,
             quiet_ns: 30 * 60 * SECOND,
+            forgotten_ns: 5 * 60 * SECOND,
             answer_ns: 30 * SECOND,
         }
     }
@@ -86,6 +89,10 @@ pub struct Engine {
     booted_at: Timestamp,
     balance_due_ns: u64,
     told_status: Option<StatusReport>,
+    /// Records about processes were lost since the last tick.
+    processes_doubtful: bool,
+    /// Records about ends of flows were lost at some time.
+    ends_lost: bool,
 }
 
 impl Engine {
@@ -107,6 +114,8 @@ impl Engine {
             booted_at: start.booted_at,
             balance_due_ns: 0,
             told_status: None,
+            processes_doubtful: false,
+            ends_lost: false,
         }
     }
 
@@ -159,6 +168,9 @@ impl Engine {
             Observation::Residue { owner, counters } => self.residue(now, owner, counters),
             Observation::Lost { at, kind, count } => {
                 self.ledger.announce(&Event::Lost { at, kind, count });
+                self.processes_doubtful |=
+                    matches!(kind, RecordKind::Exec | RecordKind::Fork | RecordKind::Exit);
+                self.ends_lost |= matches!(kind, RecordKind::TcpState | RecordKind::SocketClosed);
             }
             // Order alone carries these; nothing waits for them.
             Observation::PollComplete { .. } | Observation::SeedComplete => {}
@@ -178,6 +190,9 @@ impl Engine {
             }
         }
         self.trim_ended();
+        if std::mem::take(&mut self.processes_doubtful) {
+            self.doubt_processes();
+        }
     }
 }
 

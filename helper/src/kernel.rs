@@ -21,4 +21,4 @@ pub use decode::decode_record;
 pub use load::{Kernel, LoadError, Options, load, load_object};
 pub use object::has_log;
 pub use probes::{Hook, Outcome, PROBES, Probe};
-pub use reader::{INTERVAL_ALONE, INTERVAL_WATCHED, Reader, start};
+pub use reader::{INTERVAL_ALONE, INTERVAL_WATCHED, Pace, Reader, start};

@@ -2,6 +2,9 @@
 
 pub mod bus;
 pub mod engine;
+pub mod identify;
 pub mod kernel;
-pub mod seed;
+pub mod reduced;
+pub mod rights;
 pub mod run;
+pub mod seed;

@@ -1,15 +1,15 @@
 //! The iterators over sockets: counters of all, and owners for those that are older than the watch.
 
-use core::ffi::c_void;
+use core::{ffi::c_void, ptr::read_volatile};
 
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file,
 };
-use sekhmet_common::kernel::{SocketRow, SocketState, socket_flag, stat};
+use sekhmet_common::kernel::{SocketState, socket_flag, stat};
 
-use super::{tcp, tuple, tuple::AF_INET6};
+use super::{copy_key, tcp, tuple, tuple::AF_INET6};
 use crate::{
-    maps::{SOCKETS, STATS, bump},
+    maps::{ROW, SOCKETS, STATS, bump},
     offsets::*,
     task,
 };
@@ -52,29 +52,32 @@ pub fn socket(ctx: *mut c_void) -> i32 {
         if socket.is_null() || state.is_null() {
             return 0;
         }
-        let mut row = SocketRow {
-            process: (*state).process,
-            // Not the stored one: that of a connection that is not established yet is its listener's.
-            cookie: bpf_get_socket_cookie(socket.cast_mut().cast()),
-            opened_ns: (*state).opened_ns,
-            tuple: tuple::of_socket(socket),
-            counters: (*state).counters,
-            net_ns: (*state).net_ns,
-            flags: (*state).flags,
-            family: read(socket, &SKC_FAMILY),
-            socket_type: read(socket, &SK_TYPE),
-            state: read(socket, &SKC_STATE),
-            reserved: [0; 3],
-            error: read(socket, &SK_ERR),
-            reserved2: 0,
-        };
+        let Some(row) = ROW.get_ptr_mut(0) else { return 0 };
+        copy_key(&raw mut (*row).process, &raw const (*state).process);
+        // Not the stored one: that of a connection that is not established yet is its listener's.
+        (*row).cookie = bpf_get_socket_cookie(socket.cast_mut().cast());
+        (*row).opened_ns = read_volatile(&raw const (*state).opened_ns);
+        tuple::write(&raw mut (*row).tuple, socket);
+        (*row).net_ns = read_volatile(&raw const (*state).net_ns);
+        (*row).flags = read_volatile(&raw const (*state).flags);
+        (*row).family = read(socket, &SKC_FAMILY);
+        (*row).socket_type = read(socket, &SK_TYPE);
+        (*row).state = read(socket, &SKC_STATE);
+        (*row).reserved = [0; 3];
+        (*row).error = read(socket, &SK_ERR);
+        (*row).reserved2 = 0;
         let tcp = bpf_skc_to_tcp_sock(socket.cast_mut().cast()) as *const u8;
         if !tcp.is_null() {
-            row.counters = tcp::counters(tcp);
+            tcp::counters(&raw mut (*row).counters, tcp);
+            (*state).told_tx_bytes = (*row).counters.tx_bytes;
+            (*state).told_rx_bytes = (*row).counters.rx_bytes;
+        } else {
+            (*row).counters.tx_bytes = read_volatile(&raw const (*state).counters.tx_bytes);
+            (*row).counters.rx_bytes = read_volatile(&raw const (*state).counters.rx_bytes);
+            (*row).counters.tx_packets = read_volatile(&raw const (*state).counters.tx_packets);
+            (*row).counters.rx_packets = read_volatile(&raw const (*state).counters.rx_packets);
         }
-        (*state).told_tx_bytes = row.counters.tx_bytes;
-        (*state).told_rx_bytes = row.counters.rx_bytes;
-        write_row(ctx, &row);
+        write_row(ctx, &*row);
     }
     0
 }

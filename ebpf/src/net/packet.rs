@@ -22,12 +22,13 @@ const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
 const UDP: u8 = 17;
 const UDPLITE: u8 = 136;
+const SCTP: u8 = 132;
 /// Bytes of a UDP header (RFC 768).
 const UDP_HEADER: u32 = 8;
 /// Bytes of an IPv6 header (RFC 8200).
 const IPV6_HEADER: u32 = 40;
 /// IPv6 extension headers that are followed; more than any sane packet has.
-const EXTENSIONS_MAX: usize = 6;
+const EXTENSIONS_MAX: usize = 4;
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,14 +64,13 @@ pub fn count(ctx: &SkBuffContext, way: Way) -> i32 {
         }
         let Some(state) = SOCKETS.get(socket.cast()) else { return PASS };
         let Some(packet) = parse(skb) else { return PASS };
-        let ports = ports(skb, &packet);
-        let udp = packet.protocol == UDP || packet.protocol == UDPLITE;
-        let headers = packet.header_length + if udp { UDP_HEADER } else { 0 };
+        let (source_port, target_port, transport_header) = transport(skb, &packet);
+        let headers = packet.header_length + transport_header;
         let total = (*skb).len;
         let bytes = u64::from(if total > headers { total - headers } else { 0 });
         let segments = (*skb).gso_segs;
         let packets = u64::from(if segments == 0 { 1 } else { segments });
-        let tuple = orient(&packet, ports, way);
+        let tuple = orient(&packet, (source_port, target_port), way);
         charge(&raw mut (*state).counters, way, bytes, packets);
         flow(&*state, tuple, way, bytes, packets);
     }
@@ -169,31 +169,55 @@ unsafe fn ipv6(skb: *mut __sk_buff) -> Option<Packet> {
         let mut protocol = load::<[u8; 1]>(skb, 6)?[0];
         let mut header_length = IPV6_HEADER;
         for _ in 0..EXTENSIONS_MAX {
-            // Hop-by-hop, routing, fragment, authentication, destination options (RFC 8200, RFC 4302).
-            if !matches!(protocol, 0 | 43 | 44 | 51 | 60) {
+            let rule = core::ptr::read_volatile(EXTENSIONS.as_ptr().wrapping_add(protocol as usize));
+            if rule.shift == 0 {
                 break;
             }
             let [next, length] = load::<[u8; 2]>(skb, header_length)?;
-            header_length += match protocol {
-                44 => 8,
-                51 => (u32::from(length) + 2) * 4,
-                _ => (u32::from(length) + 1) * 8,
-            };
+            header_length += (u32::from(length & rule.mask) + u32::from(rule.plus)) << (rule.shift & 3);
             protocol = next;
         }
         Some(Packet { source: load(skb, 8)?, target: load(skb, 24)?, protocol, header_length })
     }
 }
 
-/// Source and target port; 0 for protocols without.
+/// How long an IPv6 extension header is: `((length & mask) + plus) << shift` bytes.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Extension {
+    mask: u8,
+    plus: u8,
+    /// 0 for a protocol that is no extension header.
+    shift: u8,
+    reserved: u8,
+}
+
+/// By protocol number. A table instead of a choice: each choice in the loop would double what the verifier walks.
+static EXTENSIONS: [Extension; 256] = {
+    let mut rules = [Extension { mask: 0, plus: 0, shift: 0, reserved: 0 }; 256];
+    let in_units_of_8 = Extension { mask: 0xff, plus: 1, shift: 3, reserved: 0 };
+    // Hop-by-hop options, routing, destination options (RFC 8200).
+    rules[0] = in_units_of_8;
+    rules[43] = in_units_of_8;
+    rules[60] = in_units_of_8;
+    // Fragment: always 8 bytes.
+    rules[44] = Extension { mask: 0, plus: 1, shift: 3, reserved: 0 };
+    // Authentication, in units of 4 less two (RFC 4302).
+    rules[51] = Extension { mask: 0xff, plus: 2, shift: 2, reserved: 0 };
+    rules
+};
+
+/// Source port, target port, and bytes of the transport header that are not payload.
 #[inline(always)]
-unsafe fn ports(skb: *mut __sk_buff, packet: &Packet) -> (u16, u16) {
-    if !matches!(packet.protocol, UDP | UDPLITE | 132) {
-        return (0, 0);
-    }
+unsafe fn transport(skb: *mut __sk_buff, packet: &Packet) -> (u16, u16, u32) {
+    let header = match packet.protocol {
+        UDP | UDPLITE => UDP_HEADER,
+        SCTP => 0,
+        _ => return (0, 0, 0),
+    };
     match unsafe { load::<[u8; 4]>(skb, packet.header_length) } {
-        Some([a, b, c, d]) => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
-        None => (0, 0),
+        Some([a, b, c, d]) => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]), header),
+        None => (0, 0, header),
     }
 }
 

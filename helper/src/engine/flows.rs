@@ -23,8 +23,10 @@ struct Record {
     key: FlowKey,
     /// What the source had counted before this flow: an earlier flow of the same key aged.
     base: Counters,
-    /// When it was last heard of, on the clock of the deadlines.
+    /// When it last moved, on the clock of the deadlines.
     active_ns: u64,
+    /// When a source last told of it at all.
+    heard_ns: u64,
 }
 
 /// What is known of a key.
@@ -115,6 +117,21 @@ impl Engine {
         }
     }
 
+    /// Closes the flows of an ended process that no source has told of for long.
+    pub(super) fn close_forgotten(&mut self, now: Timestamp, process: ProcessId) {
+        let before = self.deadlines.elapsed_ns().saturating_sub(self.limits.forgotten_ns);
+        let forgotten: Vec<FlowId> = self
+            .ledger
+            .mirror()
+            .flows_of(Some(process))
+            .map(|f| f.id)
+            .filter(|id| self.flows.records.get(id).is_some_and(|r| r.heard_ns <= before))
+            .collect();
+        for id in forgotten {
+            self.close(now, id, EndReason::Exited);
+        }
+    }
+
     /// Takes the flows of a process off the list, which have all ended.
     pub(super) fn remove_flows_of(&mut self, now: Timestamp, process: ProcessId) {
         let ids: Vec<FlowId> = self.ledger.mirror().flows_of(Some(process)).map(|f| f.id).collect();
@@ -168,9 +185,12 @@ impl Engine {
         } else {
             self.ledger.change_flow(sight.at, &now);
         }
-        if self.ledger.count(sight.at, id, counters) {
-            let elapsed_ns = self.deadlines.elapsed_ns();
-            self.flows.records.entry(id).and_modify(|r| r.active_ns = elapsed_ns);
+        let moved = self.ledger.count(sight.at, id, counters);
+        if let Some(record) = self.flows.records.get_mut(&id) {
+            record.heard_ns = self.deadlines.elapsed_ns();
+            if moved {
+                record.active_ns = record.heard_ns;
+            }
         }
         Some(id)
     }
@@ -189,7 +209,8 @@ impl Engine {
         self.flows.last_id += 1;
         let id = FlowId(self.flows.last_id);
         self.flows.by_key.insert(sight.key, Slot::Listed(id));
-        let record = Record { key: sight.key, base, active_ns: self.deadlines.elapsed_ns() };
+        let now_ns = self.deadlines.elapsed_ns();
+        let record = Record { key: sight.key, base, active_ns: now_ns, heard_ns: now_ns };
         self.flows.records.insert(id, record);
         if !stream {
             self.flows.datagrams.entry(sight.key.cookie()).or_default().insert(sight.key);

@@ -247,6 +247,8 @@ pub struct Identity {
     pub exe: Option<Text>,
     /// The full command line, where it is longer than the kernel's record.
     pub cmdline: Option<Vec<Text>>,
+    /// Whether arguments are missing at the end of `cmdline`.
+    pub cmdline_truncated: bool,
     /// The user's name.
     pub user: Option<Text>,
     /// The systemd unit.

@@ -2,8 +2,6 @@
 //!
 //! Kernel threads are listed like every other process: by `comm`, without executable or arguments. They
 //! cannot be told apart safely by what a source says, and some of them own sockets.
-//!
-//! A script is named by its interpreter once it is identified; until then by the path given to `execve`.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
@@ -17,7 +15,8 @@ use sekhmet_common::{
 use super::{
     Engine,
     deadlines::Due,
-    input::{Identity, IdentityRequest, ProcessImage, ProcessKey, Uids},
+    descriptions::use_image,
+    input::{ProcessImage, ProcessKey, Uids},
 };
 
 /// What the engine knows about a listed process beside what it tells.
@@ -27,10 +26,13 @@ pub(super) struct Record {
     /// What no source has told yet, because the process is known only as an owner or a parent.
     pub(super) inferred: bool,
     pub(super) uids: Option<Uids>,
-    cgroup_id: u64,
-    generation: u32,
-    identified: bool,
-    image: ProcessImage,
+    pub(super) cgroup_id: u64,
+    /// Counts what is worth asking about: each program, each time more is told.
+    pub(super) generation: u32,
+    pub(super) identified: bool,
+    /// Records were lost since it was last heard of: perhaps it ended.
+    pub(super) doubted: bool,
+    pub(super) image: ProcessImage,
     /// Listed flows. The process stays as long as there are any.
     pub(super) flows: usize,
     /// The time on the list after the end is over.
@@ -38,9 +40,21 @@ pub(super) struct Record {
 }
 
 impl Record {
-    fn owner(&self) -> Option<u32> {
+    /// The user to whom it belongs wholly.
+    pub(super) fn owner(&self) -> Option<u32> {
         self.uids.and_then(Uids::sole_owner)
     }
+}
+
+/// How a process came to be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// Something it owns was told, but not itself.
+    Inferred,
+    /// It was found, with a program of its own.
+    Found,
+    /// It was forked, with the program of its parent.
+    Forked,
 }
 
 /// Which process is which.
@@ -55,15 +69,13 @@ pub(super) struct Processes {
     /// Ended processes, oldest first. Holds those that left, too, until their turn comes.
     ended: VecDeque<ProcessId>,
     /// Names of users as they were last found out, so that processes too short to be asked have one.
-    users: HashMap<u32, Text>,
+    pub(super) users: HashMap<u32, Text>,
     last_id: u64,
 }
 
-/// The most user names that are remembered.
-const USERS_MAX: usize = 4_096;
-
 impl Processes {
-    fn wait_no_more(&mut self, child: ProcessId, parent: Option<ProcessKey>) {
+    /// A child has a parent now, or left.
+    pub(super) fn wait_no_more(&mut self, child: ProcessId, parent: Option<ProcessKey>) {
         let Some(key) = parent else { return };
         if let Some(children) = self.orphans.get_mut(&key) {
             children.remove(&child);
@@ -78,7 +90,7 @@ impl Engine {
     /// A process that polling or seeding found.
     pub(super) fn seen(&mut self, now: Timestamp, image: ProcessImage) {
         match self.processes.by_key.get(&image.key) {
-            None => self.start_or_count(now, image),
+            None => self.start_or_count(now, image, Origin::Found),
             Some(&id) if self.processes.records.get(&id).is_some_and(|r| r.inferred) => {
                 self.describe(now, id, image, false);
             }
@@ -89,7 +101,7 @@ impl Engine {
     /// A process was forked: until it executes a program it is what its parent is.
     pub(super) fn forked(&mut self, at: Timestamp, image: ProcessImage) {
         match self.processes.by_key.get(&image.key) {
-            None => self.start_or_count(at, image),
+            None => self.start_or_count(at, image, Origin::Forked),
             Some(&id) if self.processes.records.get(&id).is_some_and(|r| r.inferred) => {
                 self.describe(at, id, image, false);
             }
@@ -102,7 +114,7 @@ impl Engine {
     pub(super) fn executed(&mut self, at: Timestamp, image: ProcessImage) {
         let id = match self.processes.by_key.get(&image.key) {
             Some(&id) => id,
-            None => match self.start(at, image.clone(), false) {
+            None => match self.start(at, image.clone(), Origin::Found) {
                 Some(id) => id,
                 None => return,
             },
@@ -139,7 +151,7 @@ impl Engine {
             argv: None,
             argv_truncated: false,
         };
-        self.start(at, image, true)
+        self.start(at, image, Origin::Inferred)
     }
 
     /// Whether a process is known to have ended.
@@ -147,79 +159,26 @@ impl Engine {
         self.ledger.mirror().process(id).is_some_and(|p| p.exited_at.is_some())
     }
 
-    /// The worker found something out.
-    pub(super) fn identified(&mut self, now: Timestamp, id: ProcessId, generation: u32, found: Identity) {
-        self.identities.answered(id, generation);
-        if self.processes.records.get(&id).is_none_or(|r| r.generation != generation) {
-            return;
-        }
-        if let Some(uids) = found.uids {
-            self.restrict(now, id, uids);
-        }
-        let Some(record) = self.processes.records.get_mut(&id) else { return };
-        record.identified = true;
-        if record.uids.is_none() {
-            record.uids = found.uids;
-        }
-        let never_told = record.inferred;
-        if let Some(uids) = found.uids.filter(|_| never_told) {
-            record.image.uids = uids;
-        }
-        let (owner, real) = (record.owner(), record.uids.map(|u| u.real));
-        let Some(mut process) = self.ledger.mirror().process(id).cloned() else { return };
-        if let Some(uid) = real {
-            process.uid = uid;
-        }
-        if let Some(exe) = found.exe {
-            process.name = last_part(&exe).unwrap_or_else(|| process.name.clone());
-            process.exe = exe;
-        } else if let Some(comm) = found.comm.filter(|_| process.name.is_empty()) {
-            process.name = comm;
-        }
-        if let Some(cmdline) = found.cmdline {
-            (process.cmdline, process.cmdline_truncated) = (cmdline, false);
-        }
-        // Nothing can be said about a process that is gone; what its parent gave it stays.
-        if !found.gone {
-            process.unit = found.unit;
-            process.container = found.container;
-            process.application = found.application;
-            process.application_name = found.application_name;
-        }
-        if let Some(user) = found.user.filter(|_| real.is_some()) {
-            if self.processes.users.len() < USERS_MAX {
-                self.processes.users.insert(process.uid, user.clone());
-            }
-            process.user = Some(user);
-        }
-        self.ledger.change_process(now, process, owner);
-        // No source tells the end of a process whose beginning it did not tell.
-        if found.gone && never_told {
-            self.end_process(now, id, None);
-        }
-    }
-
-    /// Asks for as many identities as may be under way.
-    pub(super) fn next_questions(&mut self) -> Vec<IdentityRequest> {
-        let mut questions = Vec::new();
-        while let Some((id, generation)) = self.identities.next() {
-            match self.processes.records.get(&id) {
-                Some(record) if record.generation == generation => {
-                    self.deadlines.after(self.limits.answer_ns, Due::Answer(id, generation));
-                    questions.push(IdentityRequest { id, generation, image: record.image.clone() });
-                }
-                _ => self.identities.answered(id, generation),
-            }
-        }
-        questions
-    }
-
     /// The time on the list is over, unless flows are still listed.
     pub(super) fn process_due(&mut self, now: Timestamp, id: ProcessId) {
-        if let Some(record) = self.processes.records.get_mut(&id) {
-            record.overdue = true;
-            if record.flows == 0 {
-                self.remove_process(now, id);
+        let Some(record) = self.processes.records.get_mut(&id) else { return };
+        record.overdue = true;
+        if record.flows == 0 {
+            self.remove_process(now, id);
+        } else if self.ends_lost {
+            // The ends of its flows may be among what was lost.
+            self.close_forgotten(now, id);
+            self.deadlines.after(self.limits.forgotten_ns, Due::ProcessGone(id));
+        }
+    }
+
+    /// Records about processes were lost: whoever seems to run is asked whether it does.
+    pub(super) fn doubt_processes(&mut self) {
+        for (&id, record) in &mut self.processes.records {
+            let runs = self.ledger.mirror().process(id).is_some_and(|p| p.exited_at.is_none());
+            if runs && !record.doubted {
+                record.doubted = true;
+                self.identities.want(id, record.generation);
             }
         }
     }
@@ -233,7 +192,8 @@ impl Engine {
         self.ledger.remove_process(now, id);
     }
 
-    fn end_process(&mut self, at: Timestamp, id: ProcessId, status: Option<i32>) {
+    /// Notes the end of a process; a later word may add its status.
+    pub(super) fn end_process(&mut self, at: Timestamp, id: ProcessId, status: Option<i32>) {
         let first = !self.has_exited(id);
         if first || status.is_some() {
             self.ledger.exit_process(at, id, status);
@@ -246,14 +206,15 @@ impl Engine {
     }
 
     /// Lists a new process, or counts it as lost.
-    fn start_or_count(&mut self, at: Timestamp, image: ProcessImage) {
-        if self.start(at, image, false).is_none() {
+    fn start_or_count(&mut self, at: Timestamp, image: ProcessImage, origin: Origin) {
+        if self.start(at, image, origin).is_none() {
             self.books.unlisted(RecordKind::Fork, 1);
         }
     }
 
     /// Lists a new process.
-    fn start(&mut self, at: Timestamp, image: ProcessImage, inferred: bool) -> Option<ProcessId> {
+    fn start(&mut self, at: Timestamp, image: ProcessImage, origin: Origin) -> Option<ProcessId> {
+        let inferred = origin == Origin::Inferred;
         if !self.room_for_process(at) {
             return None;
         }
@@ -267,6 +228,7 @@ impl Engine {
             cgroup_id: image.cgroup_id,
             generation: 0,
             identified: false,
+            doubted: false,
             flows: 0,
             overdue: false,
             image: image.clone(),
@@ -295,7 +257,8 @@ impl Engine {
             tx_bytes: 0,
             rx_bytes: 0,
         };
-        let inherited = parent_id.is_some_and(|parent| self.inherit(parent, &record, &mut process));
+        let forked_from = parent_id.filter(|_| origin == Origin::Forked);
+        let inherited = forked_from.is_some_and(|parent| self.inherit(parent, &record, &mut process));
         self.processes.records.insert(id, record);
         use_image(&mut process, &image);
         self.ledger.start_process(at, process, owner);
@@ -311,85 +274,8 @@ impl Engine {
         Some(id)
     }
 
-    /// Replaces what was known by what a source says in full; of a new program nothing old stays.
-    fn describe(&mut self, at: Timestamp, id: ProcessId, image: ProcessImage, new_program: bool) {
-        let Some(record) = self.processes.records.get_mut(&id) else { return };
-        let Some(mut process) = self.ledger.mirror().process(id).cloned() else { return };
-        let before = record.owner();
-        let same_user = record.uids.is_some_and(|u| u.real == image.uids.real);
-        let same_cgroup = record.cgroup_id == image.cgroup_id || image.cgroup_id == 0;
-        record.uids = Some(image.uids);
-        record.inferred = false;
-        // An answer under way is about what was known before, perhaps about another owner.
-        record.generation = record.generation.wrapping_add(1);
-        record.identified = false;
-        record.cgroup_id = image.cgroup_id;
-        let waited_for = record.image.parent.filter(|_| image.parent.is_some());
-        record.image = ProcessImage { parent: image.parent.or(record.image.parent), ..image.clone() };
-        let (owner, generation) = (record.owner(), record.generation);
-        // What was found out for one owner is not shown to another one unasked.
-        let same_owner = before == owner;
-        if !same_user || !same_owner {
-            process.user = None;
-        }
-        if !same_cgroup || !same_owner {
-            (process.unit, process.container) = (None, None);
-            (process.application, process.application_name) = (None, None);
-        }
-        if new_program || !same_owner {
-            (process.exe, process.name) = (Text::default(), image.comm.clone());
-            (process.cmdline, process.cmdline_truncated) = (Vec::new(), false);
-        }
-        if process.user.is_none() {
-            process.user = self.processes.users.get(&image.uids.real).cloned();
-        }
-        if process.parent_id.is_none() {
-            self.processes.wait_no_more(id, waited_for);
-            process.parent_id = self.parent_of(id, image.parent);
-        }
-        process.uid = image.uids.real;
-        process.net_ns = image.net_ns;
-        use_image(&mut process, &image);
-        self.ledger.change_process(at, process, owner);
-        self.identities.want(id, generation);
-    }
-
-    /// A snapshot of a known process may be older than what events said: it can only hide, never reveal.
-    fn restrict(&mut self, now: Timestamp, id: ProcessId, uids: Uids) {
-        let Some(record) = self.processes.records.get_mut(&id) else { return };
-        if record.uids.is_none() || uids.sole_owner() == record.owner() {
-            return;
-        }
-        let nobody = Uids { effective: u32::MAX, ..uids };
-        record.uids = Some(if uids.sole_owner().is_none() { uids } else { nobody });
-        let Some(process) = self.ledger.mirror().process(id).cloned() else { return };
-        self.ledger.change_process(now, process, None);
-    }
-
-    /// Copies what a forked child has from its parent. Whether nothing is left to be asked.
-    fn inherit(&self, parent: ProcessId, child: &Record, process: &mut Process) -> bool {
-        let Some(record) = self.processes.records.get(&parent) else { return false };
-        let Some(from) = self.ledger.mirror().process(parent) else { return false };
-        // Across a border of owners nothing is handed on: the child may be visible where the parent is not.
-        if child.inferred || record.uids != child.uids {
-            return false;
-        }
-        process.name = from.name.clone();
-        process.exe = from.exe.clone();
-        process.cmdline.clone_from(&from.cmdline);
-        process.cmdline_truncated = from.cmdline_truncated;
-        let same_cgroup = child.cgroup_id == record.cgroup_id;
-        if same_cgroup {
-            process.unit.clone_from(&from.unit);
-            process.container.clone_from(&from.container);
-            process.application.clone_from(&from.application);
-            process.application_name.clone_from(&from.application_name);
-        }
-        same_cgroup && record.identified
-    }
-
     /// The listed process with this key, or a note that the child waits for it.
-    fn parent_of(&mut self, child: ProcessId, key: Option<ProcessKey>) -> Option<ProcessId> {
+    pub(super) fn parent_of(&mut self, child: ProcessId, key: Option<ProcessKey>) -> Option<ProcessId> {
         let key = key?;
         let known = self.processes.by_key.get(&key).copied().filter(|&id| id != child);
         if known.is_none() {
@@ -441,28 +327,4 @@ impl Engine {
             self.processes.ended.pop_front();
         }
     }
-}
-
-/// What the kernel said itself goes before what was known.
-fn use_image(process: &mut Process, image: &ProcessImage) {
-    if let Some(argv) = &image.argv {
-        process.cmdline.clone_from(argv);
-        process.cmdline_truncated = image.argv_truncated;
-    }
-    if !image.filename.is_empty() {
-        // A relative path says nothing without the directory it was relative to.
-        let absolute = image.filename.as_bytes().starts_with(b"/");
-        process.exe = if absolute { image.filename.clone() } else { Text::default() };
-        process.name = last_part(&image.filename).unwrap_or_else(|| image.comm.clone());
-    } else if process.exe.is_empty() && !image.comm.is_empty() {
-        process.name = image.comm.clone();
-    }
-}
-
-/// The part after the last slash, without the mark of a deleted file (`d_path`).
-fn last_part(path: &Text) -> Option<Text> {
-    let bytes = path.as_bytes();
-    let bytes = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
-    let name = bytes.rsplit(|&b| b == b'/').next().filter(|n| !n.is_empty())?;
-    Some(Text::from(name))
 }

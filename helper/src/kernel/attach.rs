@@ -154,7 +154,12 @@ pub(super) fn chain(error: &dyn Error) -> String {
 
 /// A verifier's log may have thousands of lines; its last ones say what was wrong.
 fn last_lines(text: &str) -> String {
-    let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let statistics = ["processed ", "stack depth ", "verification time "];
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !statistics.iter().any(|start| line.starts_with(start)))
+        .collect();
     match lines.as_slice() {
         [first, .., second_last, last] if lines.len() > 6 => format!("{first} … {second_last} | {last}"),
         few => few.join(" | "),
@@ -177,7 +182,7 @@ mod tests {
 
     #[test]
     fn long_logs_are_cut_to_what_matters() {
-        let log = (0..50).map(|n| format!("line {n}\n")).collect::<String>();
+        let log = (0..50).map(|n| format!("line {n}\n")).collect::<String>() + "processed 50 insns\n";
         assert_eq!(last_lines(&log), "line 0 … line 48 | line 49");
         assert_eq!(last_lines("one\n\ntwo"), "one | two");
     }

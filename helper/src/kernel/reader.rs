@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
     flow::Counters,
-    kernel::{FLOWS_MAX, FlowKey, FlowValue, ProcessKey, Residue},
+    kernel::{FlowKey, FlowValue, ProcessKey, Residue},
 };
 
 use super::{
@@ -71,11 +71,27 @@ pub fn start(kernel: Kernel, sender: Sender<Input>) -> io::Result<Reader> {
     Ok(Reader { control, thread: Some(thread) })
 }
 
+/// Sets how often the counters are polled, from another thread than the one that holds the [`Reader`].
+#[derive(Clone, Debug)]
+pub struct Pace(Arc<Control>);
+
+impl Pace {
+    /// Changes the time between two polls of the counters; takes effect within 100 ms.
+    pub fn set(&self, interval: Duration) {
+        let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        self.0.interval_ms.store(millis, Ordering::Relaxed);
+    }
+}
+
 impl Reader {
+    /// A handle by which another thread sets the interval.
+    pub fn pace(&self) -> Pace {
+        Pace(Arc::clone(&self.control))
+    }
+
     /// Changes the time between two polls of the counters; takes effect within 100 ms.
     pub fn set_interval(&self, interval: Duration) {
-        let millis = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
-        self.control.interval_ms.store(millis, Ordering::Relaxed);
+        self.pace().set(interval);
     }
 
     /// Whether the thread is still at work; it ends by itself when nobody receives any more.
@@ -201,7 +217,7 @@ impl Worker {
         self.outbox.extend(self.book.rows(rows.as_deref().unwrap_or_default(), now_ns, seeding));
         self.drain();
         let alive: Option<HashSet<u64>> = rows.map(|rows| rows.iter().map(|row| row.cookie).collect());
-        let crowded = flows.len() > FLOWS_MAX / 4 * 3;
+        let crowded = flows.len() > self.kernel.flows_max / 4 * 3;
         let map = self.kernel.flows.fd().as_fd();
         let over = self.book.settle(alive.as_ref(), now_ns, crowded, |key| take(map, key));
         self.outbox.extend(over);

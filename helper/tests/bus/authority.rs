@@ -167,7 +167,7 @@ async fn polkit_that_never_answers_is_a_no_after_two_minutes() {
     assert_eq!(stage.polkit.cancelled().len(), 1);
 }
 
-pub async fn eventually(mut holds: impl FnMut() -> bool) {
+pub(crate) async fn eventually(mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(10);
     while !holds() {
         assert!(Instant::now() < deadline, "never became true");

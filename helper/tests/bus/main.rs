@@ -4,4 +4,5 @@ mod authority;
 mod hostile;
 mod interface;
 mod lease;
+mod policy;
 mod stage;

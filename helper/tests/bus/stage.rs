@@ -26,10 +26,10 @@ use sekhmet_helper::{
 use sekhmet_testkit::{bus::TestBus, polkit::MockPolkit};
 use zbus::{Connection, Message, Variant, message::Flags};
 
-pub const MONITOR: &str = "org.sekhmet.Helper1.Monitor";
+pub(crate) const MONITOR: &str = "org.sekhmet.Helper1.Monitor";
 
 /// A helper without a kernel.
-pub struct Stage {
+pub(crate) struct Stage {
     pub bus: TestBus,
     pub polkit: MockPolkit,
     pub notices: Receiver<Notice>,
@@ -51,7 +51,8 @@ impl Stage {
         let (note, seen) = bounded(4096);
         let (events, sources) = bounded(64);
         let (stop, stopped) = bounded(0);
-        let options = bus::Options { address: Some(bus.address().into()), figures };
+        let options =
+            bus::Options { address: Some(bus.address().into()), figures, status: StatusReport::default() };
         let (outlet, _thread) = bus::start(options, to_engine, notice).unwrap();
         let edges = Edges {
             sources,
@@ -161,7 +162,7 @@ impl Fold for Replay {
 }
 
 /// Calls a method of the helper and gives the reply, or the name of the error.
-pub async fn call<B>(
+pub(crate) async fn call<B>(
     connection: &Connection,
     interface: &str,
     method: &str,
@@ -181,7 +182,7 @@ where
 }
 
 /// Sends a message and waits for its answer.
-pub async fn reply_to(connection: &Connection, message: Message) -> Result<Message, String> {
+pub(crate) async fn reply_to(connection: &Connection, message: Message) -> Result<Message, String> {
     let mut replies = zbus::MessageStream::from(connection);
     let serial = message.primary_header().serial_num();
     connection.send(&message).await.unwrap();
@@ -200,13 +201,13 @@ pub async fn reply_to(connection: &Connection, message: Message) -> Result<Messa
     }
 }
 
-pub async fn next(stream: &mut zbus::MessageStream) -> Option<zbus::Result<Message>> {
+pub(crate) async fn next(stream: &mut zbus::MessageStream) -> Option<zbus::Result<Message>> {
     use futures_core::Stream;
     std::future::poll_fn(|context| std::pin::Pin::new(&mut *stream).poll_next(context)).await
 }
 
 /// Opens a stream.
-pub async fn open(connection: &Connection, scope: &str, flags: Flags) -> Result<OwnedFd, String> {
+pub(crate) async fn open(connection: &Connection, scope: &str, flags: Flags) -> Result<OwnedFd, String> {
     let options = HashMap::from([(OPTION_SCOPE, Variant::from(scope))]);
     let reply = call(connection, MONITOR, "OpenEventStream", flags, &options).await?;
     let fd: zbus::OwnedFd = reply.body().deserialize().unwrap();
@@ -214,7 +215,7 @@ pub async fn open(connection: &Connection, scope: &str, flags: Flags) -> Result<
 }
 
 /// The next frame, or nothing at the end of the stream.
-pub fn frame(stream: &OwnedFd) -> Option<Vec<Event>> {
+pub(crate) fn frame(stream: &OwnedFd) -> Option<Vec<Event>> {
     assert!(wait(stream, Duration::from_secs(20)), "no frame came");
     let mut buffer = vec![0; wire::FRAME_MAX + 1];
     match recv(stream, &mut buffer, RecvFlags::DONTWAIT).unwrap().0 {
@@ -224,14 +225,14 @@ pub fn frame(stream: &OwnedFd) -> Option<Vec<Event>> {
 }
 
 /// Whether there is something to read, or an end, within a time.
-pub fn wait(stream: &OwnedFd, time: Duration) -> bool {
+pub(crate) fn wait(stream: &OwnedFd, time: Duration) -> bool {
     let timeout =
         Timespec { tv_sec: time.as_secs().try_into().unwrap(), tv_nsec: time.subsec_nanos().into() };
     poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&timeout)).unwrap() > 0
 }
 
 /// Reads until the stream ends.
-pub fn drain(stream: &OwnedFd) -> usize {
+pub(crate) fn drain(stream: &OwnedFd) -> usize {
     let mut frames = 0;
     while frame(stream).is_some() {
         frames += 1;

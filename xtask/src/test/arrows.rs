@@ -231,12 +231,7 @@ mod tests {
                 kind: kind.map(str::to_owned),
             })
             .collect();
-        Package {
-            name: name.to_owned(),
-            manifest_path: "Cargo.toml".into(),
-            dependencies,
-            targets: Vec::new(),
-        }
+        Package { name: name.to_owned(), manifest_path: "Cargo.toml".into(), dependencies }
     }
 
     #[test]

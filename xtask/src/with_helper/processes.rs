@@ -2,7 +2,8 @@
 
 use std::fs::File;
 use std::io::Write as _;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::os::fd::OwnedFd;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -21,7 +22,7 @@ const WATCHER: &str =
 pub(super) struct Processes {
     children: Vec<(String, Child)>,
     watcher: Child,
-    tell: Option<ChildStdin>,
+    tell: File,
 }
 
 impl Processes {
@@ -38,8 +39,16 @@ impl Processes {
             .stderr(Stdio::null())
             .spawn()
             .context("cannot start setsid (util-linux)")?;
-        let tell = watcher.stdin.take();
-        Ok(Self { children: Vec::new(), watcher, tell })
+        let tell = watcher.stdin.take().context("the watcher's input was asked for")?;
+        Ok(Self { children: Vec::new(), watcher, tell: File::from(OwnedFd::from(tell)) })
+    }
+
+    /// Where the ids of further programs can be told, one a line, that must end when xtask is killed.
+    ///
+    /// # Errors
+    /// When this process has too many files open.
+    pub(super) fn watch_list(&self) -> Result<File> {
+        self.tell.try_clone().context("cannot copy a descriptor")
     }
 
     /// Starts a program whose output goes to `log`.
@@ -53,9 +62,7 @@ impl Processes {
             .stderr(log.try_clone()?)
             .spawn()
             .with_context(|| format!("cannot start `{}`", shell::shown(command)))?;
-        if let Some(tell) = &mut self.tell {
-            writeln!(tell, "{}", child.id()).context("the watcher is gone")?;
-        }
+        writeln!(self.tell, "{}", child.id()).context("the watcher is gone")?;
         self.children.push((name.to_owned(), child));
         Ok(())
     }
@@ -74,8 +81,8 @@ impl Processes {
                 shell::say(format!("{name}: {error:#}"));
             }
         }
-        drop(self.tell.take());
-        let _nothing_depends_on_it = self.watcher.wait();
+        // It must not act now: by the time it did, other programs might have the numbers.
+        let _it_may_be_gone = self.watcher.kill().and_then(|()| self.watcher.wait());
     }
 }
 

@@ -1,6 +1,7 @@
 //! The helper as a service manager runs it: readiness, stored descriptors, restart after a death.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -36,12 +37,15 @@ pub(super) struct Settings {
     pub folder: PathBuf,
     /// What it prints, over all its lives.
     pub log: PathBuf,
+    /// Takes the process ids that must not outlive xtask, one a line.
+    pub(super) watch_list: File,
     /// Whether a dead helper is started again, as its unit file asks for.
     pub has_restart: bool,
 }
 
 /// A running helper and the thread that looks after it.
 pub(super) struct Service {
+    ready_after: Duration,
     wants_stop: Arc<AtomicBool>,
     keeper: JoinHandle<Result<u32>>,
 }
@@ -63,15 +67,24 @@ impl Service {
             .name("helper keeper".into())
             .spawn(move || keep(&settings, listener, &stop, &tell_ready))
             .context("cannot start a thread")?;
-        let service = Self { wants_stop, keeper };
+        let began = Instant::now();
+        let mut service = Self { ready_after: Duration::ZERO, wants_stop, keeper };
         let why = match ready.recv_timeout(READY_WITHIN) {
-            Ok(()) => return Ok(service),
+            Ok(()) => {
+                service.ready_after = began.elapsed();
+                return Ok(service);
+            }
             Err(RecvTimeoutError::Timeout) => format!("was not ready within {} s", READY_WITHIN.as_secs()),
             Err(RecvTimeoutError::Disconnected) => "ended before it was ready".to_owned(),
         };
         let ended = service.stop().err().map(|error| format!("{error:#}\n")).unwrap_or_default();
         let said = fs::read_to_string(&log).unwrap_or_default();
         bail!("the helper {why}. {ended}Its log:\n{}", tail(&said, 60));
+    }
+
+    /// From the start of the program to its READY=1.
+    pub(super) fn ready_after(&self) -> Duration {
+        self.ready_after
     }
 
     /// Ends the helper with SIGTERM and the thread after it.
@@ -150,6 +163,7 @@ fn spawn(settings: &Settings, store: &[Stored]) -> Result<Child> {
     let child = command.spawn().with_context(|| format!("cannot start {}", settings.helper.display()));
     set_inherited(store, FdFlags::CLOEXEC)?;
     let child = child?;
+    writeln!(&settings.watch_list, "{}", child.id()).context("the watcher is gone")?;
     write_pid(&settings.folder, child.id())?;
     Ok(child)
 }
@@ -191,6 +205,7 @@ mod tests {
             arguments: vec!["--some".into()],
             folder: folder.to_path_buf(),
             log: folder.join("log"),
+            watch_list: File::options().write(true).open("/dev/null").unwrap(),
             has_restart: true,
         }
     }

@@ -50,6 +50,18 @@ fn a_child_is_what_its_parent_is_until_it_executes() {
 }
 
 #[test]
+fn a_found_process_has_a_program_of_its_own() {
+    let mut s = stage();
+    s.observe([Observation::Executed { at: AT, image: executed(10, 1000, "/usr/bin/bash") }]);
+    let question = s.questions.pop().unwrap();
+    s.step(Input::Identified { id: question.id, generation: 1, identity: Identity::default() });
+    s.observe([Observation::Seen(ProcessImage { parent: Some(key(10)), ..image(11, 1000) })]);
+    assert_eq!(s.process(key(11)).name.shown(), "comm11");
+    assert!(s.process(key(11)).cmdline.is_empty());
+    assert_eq!(s.questions.len(), 1);
+}
+
+#[test]
 fn a_late_answer_does_not_name_a_newer_program() {
     let mut s = stage();
     s.observe([Observation::Executed { at: AT, image: executed(10, 1000, "/bin/old") }]);
@@ -308,6 +320,41 @@ fn losses_stand_at_their_place_and_balances_hold() {
     assert!(before >= 1);
     s.tick_after(1);
     assert_eq!(statuses(&s), before, "nothing new, nothing told");
+}
+
+#[test]
+fn after_a_loss_processes_are_asked_for_and_forgotten_flows_end() {
+    let mut s = stage();
+    s.observe([
+        Observation::Forked { at: AT, image: image(10, 1000) },
+        Observation::Forked { at: AT, image: image(11, 1000) },
+        Observation::Flow(stream(1, 10, FlowPhase::Open, bytes(1, 1))),
+    ]);
+    let answer = |s: &mut Stage, gone: bool| {
+        for question in std::mem::take(&mut s.questions) {
+            let gone = gone && question.image.key == key(10);
+            let identity = Identity { gone, ..Identity::default() };
+            s.step(Input::Identified { id: question.id, generation: question.generation, identity });
+        }
+    };
+    answer(&mut s, true);
+    assert!(s.process(key(10)).exited_at.is_none(), "its end is still to be told");
+    s.tick_after(1);
+    assert!(s.questions.is_empty());
+    s.observe([
+        Observation::Lost { at: AT, kind: RecordKind::Exit, count: 1 },
+        Observation::Lost { at: AT, kind: RecordKind::TcpState, count: 1 },
+    ]);
+    s.tick_after(1);
+    assert_eq!(s.questions.len(), 2);
+    answer(&mut s, true);
+    assert!(s.process(key(10)).exited_at.is_some());
+    assert!(s.process(key(11)).exited_at.is_none());
+    for _ in 0..12 {
+        s.tick_after(60);
+    }
+    let left: Vec<_> = s.engine.mirror().processes().map(|p| p.pid).collect();
+    assert_eq!((left, s.engine.mirror().flows().count()), (vec![11], 0));
 }
 
 #[test]

@@ -226,6 +226,7 @@ fn answer(s: &mut Stage, which: usize, u: usize, gone: bool) {
     let identity = Identity {
         exe: (!gone).then(|| text(now, "exe")),
         cmdline: (!gone).then(|| vec![text(now, "cmdline")]),
+        cmdline_truncated: false,
         user: Some(Text::from(format!("user{}", now.real))),
         unit: (!gone).then(|| text(now, "unit")),
         container: (!gone).then(|| text(now, "container")),
