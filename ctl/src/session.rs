@@ -14,7 +14,7 @@ use crate::{
     signals,
 };
 
-/// How long a command waits for a helper that is just starting.
+/// How long a command waits for a helper that is just starting, or that has no room just now.
 const HELPER_MAX: Duration = Duration::from_secs(3);
 
 /// How long the helper may keep silent before its snapshot is complete.
@@ -48,16 +48,17 @@ impl Access {
         })?;
         let mut mirror = Mirror::new();
         let begun = Instant::now();
-        let mut absent = None;
+        // What to say if it does not get better.
+        let mut trouble = None;
         let mut connected = false;
         loop {
-            let limit = match absent {
+            let limit = match trouble {
                 Some(_) => HELPER_MAX.saturating_sub(begun.elapsed()),
                 // A person may need any time to find the password.
                 None if self.request.interactive && !connected => Duration::MAX,
                 None => SILENCE_MAX,
             };
-            match (updates.recv_timeout(limit), absent.take()) {
+            match (updates.recv_timeout(limit), trouble.take()) {
                 (Ok(Update::Connected { .. }), _) => connected = true,
                 (Ok(Update::Events(events)), _) => {
                     events.iter().for_each(|event| mirror.apply(event));
@@ -65,9 +66,13 @@ impl Access {
                         return Ok(mirror);
                     }
                 }
+                // Somebody may just be leaving.
+                (Ok(Update::Refused { error: error @ Refusal::LimitsExceeded }), _) => {
+                    trouble = Some(Failure::Refused(error));
+                }
                 (Ok(Update::Refused { error }), _) => return Err(Failure::Refused(error)),
-                (Ok(Update::Lost { reason, .. }), _) => absent = Some(reason),
-                (Err(_), Some(reason)) => return Err(absence(reason)),
+                (Ok(Update::Lost { reason, .. }), _) => trouble = Some(absence(reason)),
+                (Err(_), Some(failure)) => return Err(failure),
                 (Err(_), None) => return Err(Failure::Failed("the helper does not answer".into())),
             }
         }

@@ -88,7 +88,11 @@ impl Top {
             output.json(&summary.line(Timestamp::now()))?;
             return output.flush();
         }
-        let heading = Heading { header: self.mirror.header(), trouble: self.trouble.as_deref() };
+        let heading = Heading {
+            header: self.mirror.header(),
+            others: *self.mirror.others(),
+            trouble: self.trouble.as_deref(),
+        };
         match (screen, output::size()) {
             (Some(screen), Some(size)) => {
                 let lines = picture::lines(&heading, &summary, Some(size.0), size.1);

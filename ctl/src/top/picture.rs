@@ -1,6 +1,10 @@
 //! The picture that `top` draws, as lines of text.
 
-use sekhmet_common::{coverage::Mode, display::Text, mirror::Header};
+use sekhmet_common::{
+    coverage::Mode,
+    display::Text,
+    mirror::{Header, Others},
+};
 
 use super::rates::Summary;
 use crate::{
@@ -13,6 +17,8 @@ use crate::{
 pub(crate) struct Heading<'a> {
     /// The helper, once it is known.
     pub(crate) header: Option<&'a Header>,
+    /// What is not shown in detail.
+    pub(crate) others: Others,
     /// Why nothing moves.
     pub(crate) trouble: Option<&'a str>,
 }
@@ -68,6 +74,16 @@ fn head(heading: &Heading<'_>, s: &Summary) -> Vec<String> {
             count(s.open_flows as u64)
         ),
     ];
+    let o = heading.others;
+    if o.processes > 0 {
+        lines.push(format!(
+            "others: {} processes, {} open flows, total ↓ {} ↑ {}",
+            count(o.processes),
+            count(o.open_flows),
+            bytes(o.rx_bytes),
+            bytes(o.tx_bytes)
+        ));
+    }
     lines.extend(heading.trouble.map(|trouble| format!("! {trouble}")));
     lines
 }
@@ -139,7 +155,11 @@ mod tests {
     #[test]
     fn fits_every_terminal() {
         let header = Header { version: "1".into(), watching_since: Timestamp(1), mode: Mode::Reduced };
-        let heading = Heading { header: Some(&header), trouble: Some("the helper does not run") };
+        let heading = Heading {
+            header: Some(&header),
+            others: Others::default(),
+            trouble: Some("the helper does not run"),
+        };
         for (width, height) in (0..90).step_by(7).flat_map(|w| (0..50).map(move |h| (w, h))) {
             for (processes, hosts) in [(0, 0), (2, 3), (100, 100)] {
                 let lines = lines(&heading, &summary(processes, hosts), Some(width), height);
@@ -151,7 +171,7 @@ mod tests {
 
     #[test]
     fn processes_take_two_thirds_and_what_hosts_leave() {
-        let heading = Heading { header: None, trouble: None };
+        let heading = Heading { header: None, others: Others::default(), trouble: None };
         let count = |p, h| {
             let lines = lines(&heading, &summary(p, h), None, 36);
             let hosts = lines.iter().position(|line| line.starts_with("REMOTE")).unwrap();

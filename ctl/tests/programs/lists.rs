@@ -158,6 +158,18 @@ fn a_helper_that_is_just_starting_is_waited_for() {
     assert_eq!((code, out.lines().count()), (Some(0), 2));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_without_room_is_asked_again() {
+    let scene = Scene::new().await;
+    let full = Some(error::LIMITS_EXCEEDED);
+    scene.player.refuse(Refusals { own: full, all: full });
+    let child = scene.ctl(&["ps", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    crate::scene::eventually("a refusal", || !scene.player.calls().is_empty());
+    scene.player.refuse(Refusals::default());
+    let (code, out, _err) = ended(child);
+    assert_eq!((code, out.lines().count()), (Some(0), 2));
+}
+
 #[test]
 fn wrong_usage_is_2() {
     let bus = TestBus::start().unwrap();

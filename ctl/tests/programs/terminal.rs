@@ -118,6 +118,7 @@ async fn without_a_terminal_it_is_blocks_and_lines() {
     let shown = text(&output.stdout);
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), ""));
     assert!(shown.contains("now ↓ – ↑ –   total ↓ 2.04 MB ↑ 0.84 kB"), "{shown}");
+    assert!(shown.contains("others: 1,234 processes, 5 open flows, total ↓ 0.01 kB ↑ –\n"), "{shown}");
     assert!(shown.contains("REMOTE HOST") && shown.contains(HARMLESS) && !shown.contains('\x1b'), "{shown}");
 
     let child = scene.ctl(&["top", "--json", "--for", "3500ms"]).stdout(Stdio::piped()).spawn().unwrap();
