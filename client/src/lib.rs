@@ -1,1 +1,14 @@
-//! Skeleton.
+//! The library of every client: the helper's proxy, and a link that keeps itself connected.
+//!
+//! [`Link`] runs on a thread of its own and tells everything through one callback, in order: first
+//! [`Update::Connected`], then [`Update::Events`] with a snapshot and what follows. After an interruption it
+//! connects again by itself and starts with a fresh snapshot; what the client shows meanwhile stays true to
+//! its time. [`status`] reads what anybody may read, without a stream.
+
+mod frames;
+pub mod link;
+pub mod monitor;
+pub mod status;
+
+pub use link::{Link, Options, Reason, Refusal, Request, Update, View};
+pub use status::{Status, status};

@@ -33,6 +33,23 @@ pub const SCOPE_OWN: &str = "own";
 /// Every process.
 pub const SCOPE_ALL: &str = "all";
 
+/// Value of the property `Mode`: the kernel tells every event.
+pub const MODE_FULL: &str = "full";
+
+/// Value of the property `Mode`: only polling.
+pub const MODE_REDUCED: &str = "reduced";
+
+/// Key of the property `Coverage`: `t`, milliseconds since the helper began to watch.
+pub const COVERAGE_UPTIME_MS: &str = "uptime_ms";
+
+/// Key of the property `Coverage`: `a(sssss)`, for each capability its name, the source in use, the status
+/// (`best`, `equal`, `reduced`, `missing`), what that costs and what the kernel answered.
+pub const COVERAGE_SOURCES: &str = "sources";
+
+/// Key of the property `Coverage`: `a(sttttt)`, for each kind of record its word and how many were made,
+/// delivered, lost, filtered and in flight.
+pub const COVERAGE_KINDS: &str = "kinds";
+
 /// Error names, as they stand in replies.
 pub mod error {
     /// polkit said no, or there was nobody to ask.

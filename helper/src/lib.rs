@@ -1,5 +1,10 @@
 //! The privileged half of Sekhmet: it owns the kernel programs, keeps the state and serves it to clients.
 
+pub mod bus;
 pub mod engine;
 pub mod identify;
+pub mod kernel;
 pub mod reduced;
+pub mod rights;
+pub mod run;
+pub mod seed;

@@ -1,1 +1,7 @@
-//! Skeleton.
+//! Test bus, generators and players shared by the tests of Sekhmet.
+
+pub mod bus;
+pub mod namespace;
+pub mod player;
+pub mod polkit;
+pub mod traffic;

@@ -1,2 +1,169 @@
-//! Skeleton.
-fn main() {}
+//! The project's commands: set-up, build, run, test, measure.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+mod bench;
+mod bpf;
+mod build;
+mod display;
+mod paths;
+mod run;
+mod setup;
+mod shell;
+mod test;
+mod vm;
+mod with_helper;
+
+use setup::Purpose;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Set-up, build, run, test and bench of Sekhmet"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what building, running and testing need
+    Setup {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Build the eBPF objects into target/bpf
+    Bpf {
+        /// Do not ask before installing
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Build target/release/{sekhmet,sekhmetctl,sekhmet-helper}
+    Build {
+        /// Do not ask before installing
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Set up, build, start the helper and open the window
+    Run {
+        /// Do not ask before installing
+        #[arg(long)]
+        yes: bool,
+        /// Draw on a virtual display, write a picture, and end
+        #[arg(long, value_name = "FILE")]
+        screenshot: Option<PathBuf>,
+        /// How long to watch before the picture is taken
+        #[arg(long, value_name = "SECONDS", default_value_t = 8)]
+        after: u32,
+        /// Use debug builds
+        #[arg(long)]
+        debug: bool,
+    },
+    /// Run every check and every test
+    Test {
+        /// Do not ask before installing
+        #[arg(long)]
+        yes: bool,
+        /// The inner loop: no virtual machine, no window
+        #[arg(long)]
+        fast: bool,
+    },
+    /// Run COMMAND beside the real helper on a private bus with a real polkit
+    WithHelper {
+        #[command(flatten)]
+        options: with_helper::Options,
+        /// What to run
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        argv: Vec<OsString>,
+    },
+    /// Run COMMAND on a virtual display
+    OnDisplay {
+        /// What to run
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        argv: Vec<OsString>,
+    },
+    /// Measure, print a table with ratios and limits, write target/bench/NAME.json
+    Bench {
+        /// One benchmark; all when left out
+        name: Option<String>,
+        /// Do not ask before installing
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Boot distribution kernels and run the kernel suite in them
+    Vm {
+        /// Kernel series, such as 6.1; may be given more than once
+        #[arg(long, value_name = "VERSION", default_values_t = [String::from("6.1")])]
+        kernel: Vec<String>,
+        /// Run this executable instead of the kernel suite
+        #[arg(long, value_name = "FILE")]
+        suite: Option<PathBuf>,
+        /// Do not ask before installing
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    match execute(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            shell::say(format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup { yes } => {
+            let all = [
+                Purpose::Build,
+                Purpose::Window,
+                Purpose::Bus,
+                Purpose::Screenshot,
+                Purpose::Test,
+                Purpose::Vm,
+                Purpose::Bench,
+            ];
+            setup::ensure(&all, yes)?;
+            shell::say("everything is there");
+        }
+        Task::Bpf { yes } => {
+            setup::ensure(&[Purpose::Build], yes)?;
+            bpf::build()?;
+        }
+        Task::Build { yes } => {
+            setup::ensure(&[Purpose::Build], yes)?;
+            let folder = build::all(false)?;
+            shell::say(format!("built into {}", folder.display()));
+        }
+        Task::Run { yes, screenshot, after, debug } => {
+            run::run(&run::Options { yes, screenshot, seconds: after, is_debug: debug })?;
+        }
+        Task::Test { yes, fast } => {
+            test::run(if fast { test::Extent::Fast } else { test::Extent::Whole }, yes)?;
+        }
+        Task::Bench { name, yes } => bench::run(name.as_deref(), yes)?,
+        Task::WithHelper { options, argv } => return with_helper::run(&options, argv).map(ExitCode::from),
+        Task::OnDisplay { argv } => {
+            return display::run(&argv).map(with_helper::exit_code).map(ExitCode::from);
+        }
+        Task::Vm { kernel, suite, yes } => {
+            setup::ensure(&[Purpose::Build, Purpose::Vm], yes)?;
+            let guest = vm::Guest::build(suite)?;
+            for series in kernel {
+                vm::run(&series, &guest)?;
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -23,7 +23,7 @@ pub(super) fn reason(key: &FlowKey, end: FlowEnd, owner_exited: bool) -> EndReas
         (FlowEnd::Tcp { from, error }, _) => tcp_reason(from, error),
         (FlowEnd::Released | FlowEnd::Vanished, _) if owner_exited => EndReason::Exited,
         (FlowEnd::Released, _) | (FlowEnd::Vanished, FlowKey::Stream { .. }) => EndReason::Closed,
-        (FlowEnd::Vanished, FlowKey::Datagram { .. }) => EndReason::Aged,
+        (FlowEnd::Quiet, _) | (FlowEnd::Vanished, FlowKey::Datagram { .. }) => EndReason::Aged,
     }
 }
 

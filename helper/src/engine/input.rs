@@ -150,6 +150,8 @@ pub enum FlowEnd {
     },
     /// The socket was released.
     Released,
+    /// A flow without connection had no packet for the whole quiet period; its counters begin anew if it has one.
+    Quiet,
     /// Polling no longer finds it.
     Vanished,
 }

@@ -1,0 +1,438 @@
+//! The link to the helper: one thread that connects, reads, and connects again.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    thread,
+    time::Duration,
+};
+
+use futures_core::Stream;
+use sekhmet_common::{
+    bus::{OPTION_SCOPE, SCOPE_ALL, SCOPE_OWN, SERVICE, error},
+    coverage::Mode,
+    display::{Text, escape},
+    event::Event,
+    wire::{self, WireError},
+};
+use tokio::{sync::mpsc, time::sleep};
+use zbus::{Connection, MatchRule, MessageStream, Variant, fdo, message::Type, proxy::CacheProperties};
+
+use crate::{frames::Frames, monitor::MonitorProxy, status::connect};
+
+/// The first and the longest pause between two tries.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+
+/// How many commands may wait.
+const COMMANDS_MAX: usize = 16;
+
+/// What a client wants to see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// The caller's own processes.
+    #[default]
+    Own,
+    /// Every process.
+    All,
+}
+
+/// One wish to be connected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Request {
+    /// What to see.
+    pub view: View,
+    /// Whether polkit may ask the person at the screen. It holds for one try: no dialog is ever raised by a
+    /// reconnection that nobody asked for.
+    pub interactive: bool,
+}
+
+/// Where and what.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Another bus than the system's.
+    pub address: Option<String>,
+    /// The first request.
+    pub request: Request,
+}
+
+/// Why there is no stream just now. It will be tried again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// There is no message bus.
+    #[error("the message bus cannot be reached: {0}")]
+    NoBus(String),
+    /// Nobody owns the helper's name, and the bus cannot start it.
+    #[error("the helper does not run")]
+    NoHelper,
+    /// The stream ended.
+    #[error("the helper has closed the stream")]
+    Ended,
+    /// A frame made no sense.
+    #[error("the helper sent something that cannot be read: {0}")]
+    BadFrame(String),
+    /// Something else.
+    #[error("{0}")]
+    Other(String),
+}
+
+/// Why there will be no stream until something changes: another request, or another helper.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// polkit said no, or the person did.
+    #[error("not authorised")]
+    NotAuthorized,
+    /// polkit would have to ask, which the request did not allow.
+    #[error("not authorised: an administrator would have to authenticate")]
+    InteractionRequired,
+    /// Too many streams are open.
+    #[error("the helper has too many clients")]
+    LimitsExceeded,
+    /// The bus does not let us talk to the helper, or the helper cannot serve.
+    #[error("refused: {0}")]
+    Other(String),
+    /// The helper writes frames of another version.
+    #[error("the helper is of another version (frame version {0}); update both")]
+    OtherVersion(u8),
+}
+
+/// What the link tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    /// A stream is open and its snapshot begins.
+    Connected {
+        /// The helper's version.
+        version: Text,
+        /// Which set of sources it runs on.
+        mode: Mode,
+    },
+    /// Events of one frame, in order.
+    Events(Vec<Event>),
+    /// No stream; it is tried again after `retry_in`, or sooner if the helper appears.
+    Lost {
+        /// Why.
+        reason: Reason,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// Refused; tried again when asked, or when another helper appears.
+    Refused {
+        /// Why.
+        error: Refusal,
+    },
+}
+
+enum Command {
+    Ask(Request),
+    TryNow,
+}
+
+/// A running link. Dropping it stops the thread.
+#[derive(Debug)]
+pub struct Link {
+    commands: Option<mpsc::Sender<Command>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl fmt::Debug for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask(request) => request.fmt(f),
+            Self::TryNow => f.write_str("TryNow"),
+        }
+    }
+}
+
+impl Link {
+    /// Starts a thread that calls `tell` with everything that happens. `tell` runs on that thread; while it
+    /// runs nothing is read.
+    ///
+    /// # Errors
+    /// If there can be no thread or no event loop.
+    pub fn spawn(options: Options, tell: impl FnMut(Update) + Send + 'static) -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let thread = thread::Builder::new().name("link".into()).spawn(move || {
+            let driver = Driver { tell, inbox, request: options.request, pause: PAUSE.0 };
+            runtime.block_on(driver.run(options.address.as_deref()));
+        })?;
+        Ok(Self { commands: Some(commands), thread: Some(thread) })
+    }
+
+    /// Asks for another stream in place of the present one.
+    pub fn ask(&self, request: Request) {
+        self.command(Command::Ask(request));
+    }
+
+    /// Tries again at once if there is no stream.
+    pub fn try_now(&self) {
+        self.command(Command::TryNow);
+    }
+
+    /// Stops the link and waits until its thread has ended. Not to be called from `tell`.
+    pub fn stop(mut self) {
+        self.commands = None;
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the link's thread panicked");
+        }
+    }
+
+    fn command(&self, command: Command) {
+        let sent = self.commands.as_ref().is_some_and(|c| c.try_send(command).is_ok());
+        if !sent {
+            tracing::debug!("the link is busy; a command is dropped");
+        }
+    }
+}
+
+/// Why one try came to its end.
+enum End {
+    /// Nobody holds the [`Link`] any more.
+    Stopped,
+    /// The bus is gone; another connection is needed.
+    NoBus,
+    /// There is another request.
+    Asked,
+    Lost(Reason),
+    Refused(Refusal),
+}
+
+/// What follows a pause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Try,
+    Stop,
+    NoBus,
+}
+
+struct Driver<T> {
+    tell: T,
+    inbox: mpsc::Receiver<Command>,
+    request: Request,
+    pause: Duration,
+}
+
+impl<T: FnMut(Update)> Driver<T> {
+    async fn run(mut self, address: Option<&str>) {
+        loop {
+            let end = match connect(address).await {
+                Ok(connection) => self.on_bus(&connection).await,
+                Err(reason) => End::Lost(reason),
+            };
+            let lost = match end {
+                End::Stopped => return,
+                End::Lost(reason) => reason,
+                _ => Reason::NoBus("the bus has closed the connection".into()),
+            };
+            if self.wait(lost, None).await == Next::Stop {
+                return;
+            }
+        }
+    }
+
+    /// Keeps a stream open over one connection to the bus, as long as that lasts.
+    async fn on_bus(&mut self, connection: &Connection) -> End {
+        let Ok(mut owners) = owner_changes(connection).await else { return End::NoBus };
+        loop {
+            let end = self.try_once(connection).await;
+            // A dialog is for the try that it was asked for.
+            if !matches!(end, End::Asked) {
+                self.request.interactive = false;
+            }
+            let next = match end {
+                End::Stopped | End::NoBus => return end,
+                End::Asked => Next::Try,
+                _ if connection.is_closed() => return End::NoBus,
+                End::Lost(reason) => self.wait(reason, Some(&mut owners)).await,
+                End::Refused(Refusal::LimitsExceeded) => {
+                    (self.tell)(Update::Refused { error: Refusal::LimitsExceeded });
+                    self.pause_for(PAUSE.1, Some(&mut owners)).await
+                }
+                End::Refused(error) => {
+                    (self.tell)(Update::Refused { error });
+                    self.pause_for(Duration::MAX, Some(&mut owners)).await
+                }
+            };
+            match next {
+                Next::Try => {}
+                Next::Stop => return End::Stopped,
+                Next::NoBus => return End::NoBus,
+            }
+        }
+    }
+
+    /// Opens a stream and reads it to its end.
+    async fn try_once(&mut self, connection: &Connection) -> End {
+        let mut opening = pin!(open(connection, self.request));
+        let opened = loop {
+            tokio::select! {
+                opened = &mut opening => break opened,
+                command = self.inbox.recv() => match command {
+                    Some(Command::TryNow) => {}
+                    command => return self.heed(command),
+                },
+            }
+        };
+        let mut frames = match opened {
+            Ok(frames) => frames,
+            Err(end) => return end,
+        };
+        let mut is_new = true;
+        loop {
+            let frame = tokio::select! {
+                frame = frames.next() => frame,
+                command = self.inbox.recv() => match command {
+                    Some(Command::TryNow) => continue,
+                    command => return self.heed(command),
+                },
+            };
+            match frame {
+                Err(error) => return End::Lost(Reason::Other(error.to_string())),
+                Ok(None) => return End::Lost(Reason::Ended),
+                Ok(Some(frame)) => match wire::decode(frame) {
+                    Ok(events) => self.pass_on(events, &mut is_new),
+                    Err(WireError::UnknownVersion(version)) => {
+                        return End::Refused(Refusal::OtherVersion(version));
+                    }
+                    Err(error) => return End::Lost(Reason::BadFrame(error.to_string())),
+                },
+            }
+        }
+    }
+
+    fn pass_on(&mut self, events: Vec<Event>, is_new: &mut bool) {
+        if let (true, Some(Event::SnapshotBegin { version, mode, .. })) = (*is_new, events.first()) {
+            *is_new = false;
+            self.pause = PAUSE.0;
+            (self.tell)(Update::Connected { version: version.clone(), mode: *mode });
+        }
+        (self.tell)(Update::Events(events));
+    }
+
+    /// What a command means for a try that is under way.
+    fn heed(&mut self, command: Option<Command>) -> End {
+        match command {
+            None => return End::Stopped,
+            Some(Command::TryNow) => {}
+            Some(Command::Ask(request)) => self.request = request,
+        }
+        End::Asked
+    }
+
+    /// Tells of a loss and waits for the next try.
+    async fn wait(&mut self, reason: Reason, owners: Option<&mut MessageStream>) -> Next {
+        let retry_in = self.pause;
+        self.pause = (self.pause * 2).min(PAUSE.1);
+        (self.tell)(Update::Lost { reason, retry_in });
+        self.pause_for(retry_in, owners).await
+    }
+
+    /// Waits until the time is over, the helper appears, or somebody asks.
+    async fn pause_for(&mut self, time: Duration, owners: Option<&mut MessageStream>) -> Next {
+        let appeared = async {
+            match owners {
+                Some(owners) => helper_appears(owners).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = sleep(time), if time < Duration::MAX => Next::Try,
+            appeared = appeared => if appeared { Next::Try } else { Next::NoBus },
+            command = self.inbox.recv() => match self.heed(command) {
+                End::Stopped => Next::Stop,
+                _ => Next::Try,
+            },
+        }
+    }
+}
+
+async fn open(connection: &Connection, request: Request) -> Result<Frames, End> {
+    let helper = MonitorProxy::builder(connection)
+        .cache_properties(CacheProperties::No)
+        .build()
+        .await
+        .map_err(|error| End::Lost(error.into()))?;
+    let scope = match request.view {
+        View::Own => SCOPE_OWN,
+        View::All => SCOPE_ALL,
+    };
+    let options = HashMap::from([(OPTION_SCOPE, Variant::from(scope))]);
+    let opened = if request.interactive {
+        helper.open_event_stream_interactively(&options).await
+    } else {
+        helper.open_event_stream(&options).await
+    };
+    let fd = opened.map_err(judge)?;
+    Frames::new(fd).map_err(|error| End::Lost(Reason::Other(error.to_string())))
+}
+
+/// What an error reply means.
+fn judge(failure: zbus::Error) -> End {
+    match &failure {
+        zbus::Error::MethodError(name, _text, _reply) => match name.as_str() {
+            error::NOT_AUTHORIZED => End::Refused(Refusal::NotAuthorized),
+            error::INTERACTION_REQUIRED => End::Refused(Refusal::InteractionRequired),
+            error::LIMITS_EXCEEDED => End::Refused(Refusal::LimitsExceeded),
+            error::FAILED => End::Lost(Reason::Other("the helper cannot open a stream".into())),
+            other => End::Refused(Refusal::Other(escape(other.as_bytes()))),
+        },
+        zbus::Error::FDO(error) => match &**error {
+            fdo::Error::AccessDenied(_) => End::Refused(Refusal::Other("the bus's policy forbids it".into())),
+            fdo::Error::UnknownMethod(_)
+            | fdo::Error::UnknownInterface(_)
+            | fdo::Error::UnknownObject(_)
+            | fdo::Error::InvalidArgs(_) => {
+                End::Refused(Refusal::Other("the helper is older than this program".into()))
+            }
+            _ => End::Lost(failure.into()),
+        },
+        _ => End::Lost(failure.into()),
+    }
+}
+
+impl From<zbus::Error> for Reason {
+    fn from(failure: zbus::Error) -> Self {
+        use fdo::Error as E;
+        match &failure {
+            zbus::Error::FDO(error) => match &**error {
+                E::ServiceUnknown(_)
+                | E::NameHasNoOwner(_)
+                | E::NoReply(_)
+                | E::SpawnExecFailed(_)
+                | E::SpawnChildExited(_)
+                | E::SpawnChildSignaled(_)
+                | E::SpawnFailed(_)
+                | E::SpawnServiceNotFound(_)
+                | E::TimedOut(_) => Self::NoHelper,
+                _ => Self::Other(escape(error.to_string().as_bytes())),
+            },
+            zbus::Error::InputOutput(error) => Self::NoBus(error.to_string()),
+            other => Self::Other(escape(other.to_string().as_bytes())),
+        }
+    }
+}
+
+async fn owner_changes(connection: &Connection) -> zbus::Result<MessageStream> {
+    let rule = MatchRule::builder()
+        .msg_type(Type::Signal)
+        .sender("org.freedesktop.DBus")
+        .interface("org.freedesktop.DBus")
+        .member("NameOwnerChanged")
+        .arg(0, SERVICE)
+        .build()?;
+    MessageStream::for_match_rule(rule, connection, None).await
+}
+
+/// Returns true when somebody has taken the helper's name, false when the bus is gone.
+async fn helper_appears(owners: &mut MessageStream) -> bool {
+    while let Some(message) = poll_fn(|context| Pin::new(&mut *owners).poll_next(context)).await {
+        let Ok(message) = message else { return false };
+        let body = message.body();
+        if body.deserialize::<(&str, &str, &str)>().is_ok_and(|(_name, _old, new)| !new.is_empty()) {
+            return true;
+        }
+    }
+    false
+}

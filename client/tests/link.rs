@@ -1,0 +1,205 @@
+//! The link against a real bus and a player in the helper's place.
+
+use std::{
+    sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    time::{Duration, Instant},
+};
+
+use sekhmet_client::{Link, Options, Reason, Refusal, Request, Update, View, status};
+use sekhmet_common::{bus::error, event::Event, process::ProcessId, time::Timestamp, wire};
+use sekhmet_testkit::{
+    bus::TestBus,
+    player::{Player, Refusals},
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn snapshot(version: &str) -> Vec<Event> {
+    let at = Timestamp(1);
+    vec![
+        Event::SnapshotBegin { at, version: version.into(), watching_since: at, mode: Default::default() },
+        Event::SnapshotEnd { at },
+    ]
+}
+
+fn gone(id: u64) -> Event {
+    Event::ProcessGone { at: Timestamp(2), id: ProcessId(id) }
+}
+
+fn link(bus: &TestBus, request: Request) -> (Link, Receiver<Update>) {
+    let (sender, updates) = sync_channel(1000);
+    let options = Options { address: Some(bus.address().into()), request };
+    let link = Link::spawn(options, move |update| sender.send(update).unwrap()).unwrap();
+    (link, updates)
+}
+
+/// The next update that fits, whatever comes before it.
+fn until<T>(updates: &Receiver<Update>, fits: impl Fn(Update) -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    let mut before = Vec::new();
+    loop {
+        match updates.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(update) => match fits(update.clone()) {
+                Some(found) => return found,
+                None => before.push(update),
+            },
+            Err(_) => panic!("never came; before: {before:?}"),
+        }
+    }
+}
+
+fn connected(update: Update) -> Option<String> {
+    match update {
+        Update::Connected { version, .. } => Some(version.shown()),
+        _ => None,
+    }
+}
+
+fn refused(update: Update) -> Option<Refusal> {
+    match update {
+        Update::Refused { error } => Some(error),
+        _ => None,
+    }
+}
+
+fn lost(update: Update) -> Option<Reason> {
+    match update {
+        Update::Lost { reason, .. } => Some(reason),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tells_the_snapshot_and_what_follows() {
+    let bus = TestBus::start().unwrap();
+    let player = Player::start(&bus, &snapshot("1")).await.unwrap();
+    let (link, updates) = link(&bus, Request::default());
+    assert_eq!(
+        updates.recv_timeout(PATIENCE).unwrap(),
+        Update::Connected { version: "1".into(), mode: Default::default() }
+    );
+    assert_eq!(updates.recv_timeout(PATIENCE).unwrap(), Update::Events(snapshot("1")));
+    player.tell(&[gone(7)]).unwrap();
+    assert_eq!(updates.recv_timeout(PATIENCE).unwrap(), Update::Events(vec![gone(7)]));
+    link.stop();
+    assert_eq!(updates.recv_timeout(PATIENCE), Err(RecvTimeoutError::Disconnected));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connects_again_within_two_seconds_of_a_restart() {
+    let bus = TestBus::start().unwrap();
+    let player = Player::start(&bus, &snapshot("first")).await.unwrap();
+    let (_link, updates) = link(&bus, Request::default());
+    assert_eq!(until(&updates, connected), "first");
+    player.stop().await.unwrap();
+    assert_eq!(until(&updates, lost), Reason::Ended);
+    assert_eq!(until(&updates, lost), Reason::NoHelper);
+    // Longer than the longest pause, so that the link sits in one.
+    std::thread::sleep(Duration::from_millis(2500));
+    let again = Instant::now();
+    let _player = Player::start(&bus, &snapshot("second")).await.unwrap();
+    assert_eq!(until(&updates, connected), "second");
+    assert!(again.elapsed() < Duration::from_secs(2), "{:?}", again.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn survives_the_bus() {
+    let mut bus = TestBus::start().unwrap();
+    let _player = Player::start(&bus, &snapshot("first")).await.unwrap();
+    let (_link, updates) = link(&bus, Request::default());
+    until(&updates, connected);
+    bus.kill().unwrap();
+    drop(_player);
+    until(&updates, |u| lost(u).filter(|r| matches!(r, Reason::NoBus(_))));
+    bus.restart().unwrap();
+    let _player = Player::start(&bus, &snapshot("second")).await.unwrap();
+    assert_eq!(until(&updates, connected), "second");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_waits_for_the_user() {
+    let bus = TestBus::start().unwrap();
+    let player = Player::start(&bus, &snapshot("1")).await.unwrap();
+    player.refuse(Refusals { own: None, all: Some(error::INTERACTION_REQUIRED) });
+    let (link, updates) = link(&bus, Request { view: View::All, interactive: false });
+    assert_eq!(until(&updates, refused), Refusal::InteractionRequired);
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(player.calls(), ["all"], "asks once");
+    link.ask(Request { view: View::All, interactive: true });
+    until(&updates, connected);
+    // The stream breaks: the next try asks nobody.
+    player.end_streams();
+    assert_eq!(until(&updates, refused), Refusal::InteractionRequired);
+    assert_eq!(player.calls(), ["all", "all interactive", "all"]);
+    link.ask(Request { view: View::Own, interactive: false });
+    until(&updates, connected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_refusal_has_its_own_word() {
+    let bus = TestBus::start().unwrap();
+    let player = Player::start(&bus, &snapshot("1")).await.unwrap();
+    for (name, expected) in [
+        (error::NOT_AUTHORIZED, Refusal::NotAuthorized),
+        (error::LIMITS_EXCEEDED, Refusal::LimitsExceeded),
+        (
+            "org.freedesktop.DBus.Error.UnknownMethod",
+            Refusal::Other("the helper is older than this program".into()),
+        ),
+        ("org.freedesktop.DBus.Error.AccessDenied", Refusal::Other("the bus's policy forbids it".into())),
+    ] {
+        player.refuse(Refusals { own: Some(name), all: None });
+        let (_link, updates) = link(&bus, Request::default());
+        assert_eq!(until(&updates, refused), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_of_another_version_is_named_and_not_asked_again() {
+    let bus = TestBus::start().unwrap();
+    let player = Player::start(&bus, &snapshot("1")).await.unwrap();
+    let (_link, updates) = link(&bus, Request::default());
+    until(&updates, connected);
+    player.tell_raw(&[wire::VERSION + 1, 1, 2, 3]);
+    assert_eq!(until(&updates, refused), Refusal::OtherVersion(wire::VERSION + 1));
+    std::thread::sleep(Duration::from_millis(1500));
+    assert_eq!(player.calls().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_that_make_no_sense_end_a_stream_and_not_the_link() {
+    let bus = TestBus::start().unwrap();
+    let player = Player::start(&bus, &snapshot("1")).await.unwrap();
+    let (_link, updates) = link(&bus, Request::default());
+    until(&updates, connected);
+    for bad in [&[wire::VERSION, 250][..], &vec![wire::VERSION; wire::FRAME_MAX + 1]] {
+        player.tell_raw(bad);
+        assert!(matches!(until(&updates, lost), Reason::BadFrame(_)));
+        until(&updates, connected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stops_while_nobody_answers() {
+    let bus = TestBus::start().unwrap();
+    let (link, updates) = link(&bus, Request::default());
+    assert_eq!(until(&updates, lost), Reason::NoHelper);
+    let asked = Instant::now();
+    link.stop();
+    assert!(asked.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_needs_no_stream() {
+    let bus = TestBus::start().unwrap();
+    assert_eq!(status(Some(bus.address())).await, Err(Reason::NoHelper));
+    let player = Player::start(&bus, &snapshot("1")).await.unwrap();
+    let status = status(Some(bus.address())).await.unwrap();
+    assert_eq!(
+        (status.version.as_str(), status.mode.as_str(), status.uptime_ms),
+        ("0.0.0-player", "full", 1500)
+    );
+    assert_eq!(status.sources[1].reason, "EPERM");
+    assert_eq!((status.kinds[0].made, status.kinds[0].filtered), (7, 1));
+    assert_eq!(player.streams(), 0);
+}

@@ -1,0 +1,110 @@
+//! Every hook of Sekhmet in the kernel, one line each; what they do is in the file of their family.
+//!
+//! The hooks are independent: the loader tries each by itself and lives with those that the kernel accepts.
+//! Nothing here decides anything for user space; the programs count, record, and return "go on".
+#![no_std]
+#![no_main]
+#![feature(core_intrinsics)]
+#![expect(
+    internal_features,
+    reason = "atomic_xadd: core has no fetch_add for a target without compare-and-swap"
+)]
+
+mod maps;
+mod net;
+mod offsets;
+mod process;
+mod ring;
+mod task;
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    Global,
+    macros::{btf_tracepoint, cgroup_skb, cgroup_sock},
+    programs::{BtfTracePointContext, SkBuffContext, SockContext},
+};
+
+/// Present under this name in every object whose records have the layout of this version.
+#[unsafe(no_mangle)]
+static SEKHMET_ABI_1: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
+
+// tp_btf sched_process_exec(task, old_pid, bprm), since Linux 5.8 for the argument order and the ring
+#[btf_tracepoint(function = "sched_process_exec")]
+fn process_exec(ctx: BtfTracePointContext) -> i32 {
+    process::exec(&ctx)
+}
+
+// tp_btf sched_process_fork(parent, child), since Linux 5.5
+#[btf_tracepoint(function = "sched_process_fork")]
+fn process_fork(ctx: BtfTracePointContext) -> i32 {
+    process::fork(&ctx)
+}
+
+// tp_btf sched_process_exit(task), since Linux 5.5
+#[btf_tracepoint(function = "sched_process_exit")]
+fn process_exit(ctx: BtfTracePointContext) -> i32 {
+    process::exit(&ctx)
+}
+
+// tp_btf inet_sock_set_state(sk, old, new), since Linux 5.12 for the cookie of a socket in tracing programs
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn tcp_state(ctx: BtfTracePointContext) -> i32 {
+    net::tcp::set_state(&ctx)
+}
+
+// cgroup/sock_create, since Linux 4.10; with socket storage since 5.10
+#[cgroup_sock(sock_create)]
+fn socket_create(ctx: SockContext) -> i32 {
+    net::socket::create(&ctx)
+}
+
+// cgroup/sock_release, since Linux 5.9
+#[cgroup_sock(sock_release)]
+fn socket_release(ctx: SockContext) -> i32 {
+    net::socket::release(&ctx)
+}
+
+// cgroup_skb/ingress, since Linux 4.10; with socket storage since 5.2
+#[cgroup_skb(ingress)]
+fn packet_in(ctx: SkBuffContext) -> i32 {
+    net::packet::count(&ctx, net::packet::Way::In)
+}
+
+// cgroup_skb/egress, since Linux 4.10; with socket storage since 5.2
+#[cgroup_skb(egress)]
+fn packet_out(ctx: SkBuffContext) -> i32 {
+    net::packet::count(&ctx, net::packet::Way::Out)
+}
+
+// iter/bpf_sk_storage_map, since Linux 5.10
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_sk_storage_map")]
+extern "C" fn dump_sockets(ctx: *mut c_void) -> i32 {
+    net::dump::socket(ctx)
+}
+
+// iter/task, since Linux 5.8
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+extern "C" fn seed_tasks(ctx: *mut c_void) -> i32 {
+    process::seed(ctx)
+}
+
+// iter/task_file, since Linux 5.8; with bpf_sock_from_file since 5.11
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
+    net::dump::seed(ctx)
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // Never reached: the verifier refuses a program with an endless loop in it.
+    loop {}
+}
+
+/// Some helpers are for programs under the GPL only.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 4] = *b"GPL\0";

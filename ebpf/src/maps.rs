@@ -1,0 +1,119 @@
+//! Every map, and the one kind of map that aya-ebpf does not have.
+
+use aya_ebpf::{
+    bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
+    btf_maps::{HashMap, PerCpuArray},
+    helpers::generated::bpf_sk_storage_get,
+    macros::{btf_map, map},
+    maps::RingBuf,
+};
+use sekhmet_common::kernel::{
+    EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, RESIDUES_MAX, Residue, SocketRow, SocketState,
+    kind, stat,
+};
+
+/// The life of processes and sockets. A second ring for payload comes with what needs one.
+#[map]
+pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES as u32, 0);
+
+/// Records begun, by kind; also those that found no room.
+#[btf_map]
+pub static MADE: PerCpuArray<u64, { kind::END as usize }> = PerCpuArray::new();
+
+/// Records that found no room in the ring, by kind.
+#[btf_map]
+pub static LOST: PerCpuArray<u64, { kind::END as usize }> = PerCpuArray::new();
+
+/// What else went wrong, by `kernel::stat`.
+#[btf_map]
+pub static STATS: PerCpuArray<u64, { stat::END as usize }> = PerCpuArray::new();
+
+/// What belongs to a socket; goes with it. Copied to accepted sockets.
+#[btf_map]
+pub static SOCKETS: SocketStorage<SocketState> = SocketStorage::new();
+
+/// Counters of each flow of sockets without connections. Plain, not LRU: an eviction would take bytes along.
+#[btf_map]
+pub static FLOWS: HashMap<FlowKey, FlowValue, FLOWS_MAX> = HashMap::new();
+
+/// Bytes that belong to no flow.
+#[btf_map]
+pub static RESIDUES: HashMap<ProcessKey, Residue, RESIDUES_MAX> = HashMap::new();
+
+/// Where a dump builds its row, which is too large for the stack. One thread dumps at a time: the loader's reader.
+#[btf_map]
+pub static ROW: PerCpuArray<SocketRow, 1> = PerCpuArray::new();
+
+/// Adds to the current CPU's counter.
+///
+/// Atomic although the slot is the CPU's own: a packet may interrupt a program that is between load and store.
+#[inline(always)]
+pub fn bump<const N: usize>(counters: &PerCpuArray<u64, N>, index: u32) {
+    if let Some(slot) = counters.get_ptr_mut(index) {
+        unsafe { add(slot, 1) };
+    }
+}
+
+/// `*target += amount`, in one instruction.
+///
+/// The result is not used, so that LLVM emits the plain `XADD`: the fetching form needs Linux 5.12, on arm64 5.18.
+///
+/// # Safety
+/// `target` points into a map's value.
+#[inline(always)]
+pub unsafe fn add(target: *mut u64, amount: u64) {
+    use core::intrinsics::{AtomicOrdering, atomic_xadd};
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(target, amount) };
+}
+
+/// `BPF_F_NO_PREALLOC | BPF_F_CLONE`; the first is compulsory for this type of map.
+const STORAGE_FLAGS: usize = 0x201;
+
+/// Socket-local storage whose values are copied to accepted sockets (`BPF_F_CLONE`, since Linux 5.4).
+///
+/// The layout is the BTF map definition that loaders read: lengths of arrays stand for numbers.
+#[repr(C)]
+pub struct SocketStorage<T> {
+    r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
+    key: *const i32,
+    value: *const T,
+    max_entries: *const [i32; 0],
+    map_flags: *const [i32; STORAGE_FLAGS],
+}
+
+// The pointers are placeholders that nobody follows.
+unsafe impl<T> Sync for SocketStorage<T> {}
+
+impl<T> SocketStorage<T> {
+    /// The definition.
+    pub const fn new() -> Self {
+        use core::ptr::null;
+        Self { r#type: null(), key: null(), value: null(), max_entries: null(), map_flags: null() }
+    }
+
+    /// The socket's value, if it has one.
+    ///
+    /// # Safety
+    /// `socket` is a full socket that the verifier accepts.
+    #[inline(always)]
+    pub unsafe fn get(&self, socket: *const u8) -> Option<*mut T> {
+        unsafe { self.call(socket, core::ptr::null_mut(), 0) }
+    }
+
+    /// The socket's value; `initial` becomes it if there is none yet.
+    ///
+    /// # Safety
+    /// As [`Self::get`].
+    #[inline(always)]
+    pub unsafe fn get_or_insert(&self, socket: *const u8, initial: &mut T) -> Option<*mut T> {
+        unsafe { self.call(socket, initial, BPF_SK_STORAGE_GET_F_CREATE.into()) }
+    }
+
+    #[inline(always)]
+    unsafe fn call(&self, socket: *const u8, initial: *mut T, flags: u64) -> Option<*mut T> {
+        let map = core::ptr::from_ref(self).cast_mut();
+        let value: *mut T =
+            unsafe { bpf_sk_storage_get(map.cast(), socket.cast_mut().cast(), initial.cast(), flags) }.cast();
+        if value.is_null() { None } else { Some(value) }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a task says about its process.
+
+use core::ptr::addr_of_mut;
+
+use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_probe_read_kernel};
+use sekhmet_common::kernel::{Namespaces, ProcessKey, Task, Uids, task_flag};
+
+use crate::offsets::*;
+
+/// `PF_KTHREAD` (`include/linux/sched.h`).
+const PF_KTHREAD: u32 = 0x0020_0000;
+
+/// The process of a task whose type the verifier knows.
+#[inline(always)]
+pub unsafe fn key(task: *const u8) -> ProcessKey {
+    unsafe {
+        let leader: *const u8 = read(task, &TASK_GROUP_LEADER);
+        ProcessKey { tgid: read(task, &TASK_TGID), reserved: 0, start_ns: read(leader, &TASK_START_BOOTTIME) }
+    }
+}
+
+/// The current process, from programs that know no types; zero for a thread of the kernel.
+#[inline(always)]
+pub fn current_key() -> ProcessKey {
+    unsafe {
+        let task = bpf_get_current_task() as *const u8;
+        if probe::<u32>(task, &TASK_FLAGS) & PF_KTHREAD != 0 {
+            return ProcessKey { tgid: 0, reserved: 0, start_ns: 0 };
+        }
+        let leader: *const u8 = probe(task, &TASK_GROUP_LEADER);
+        ProcessKey {
+            tgid: probe(task, &TASK_TGID),
+            reserved: 0,
+            start_ns: probe(leader, &TASK_START_BOOTTIME),
+        }
+    }
+}
+
+/// Whether the task is a thread of the kernel.
+#[inline(always)]
+pub unsafe fn is_kernel(task: *const u8) -> bool {
+    unsafe { read::<u32>(task, &TASK_FLAGS) & PF_KTHREAD != 0 }
+}
+
+/// Writes all that is known of a task's process.
+///
+/// # Safety
+/// The verifier knows `task` as a `task_struct`; `out` is room for a `Task`.
+#[inline(always)]
+pub unsafe fn fill(out: *mut Task, task: *const u8) {
+    unsafe {
+        addr_of_mut!((*out).process).write(key(task));
+        let parent: *const u8 = read(task, &TASK_REAL_PARENT);
+        addr_of_mut!((*out).parent).write(key(parent));
+        addr_of_mut!((*out).exec_id).write(read(task, &TASK_SELF_EXEC_ID));
+        addr_of_mut!((*out).cgroup_id).write(cgroup(task));
+        addr_of_mut!((*out).uids).write(uids(task));
+        let (pid_ns, ns_tgid) = pid_namespace(task);
+        addr_of_mut!((*out).namespaces).write(Namespaces { pid: pid_ns, ..namespaces(task) });
+        addr_of_mut!((*out).ns_tgid).write(ns_tgid);
+        addr_of_mut!((*out).flags).write(if is_kernel(task) { task_flag::KERNEL } else { 0 });
+        // By helper: as a typed read, 16 bytes would become 16 instructions.
+        let comm = task.wrapping_add(TASK_COMM.load() as usize);
+        bpf_probe_read_kernel(addr_of_mut!((*out).comm).cast(), 16, comm.cast());
+    }
+}
+
+#[inline(always)]
+unsafe fn cgroup(task: *const u8) -> u64 {
+    unsafe {
+        let set: *const u8 = read(task, &TASK_CGROUPS);
+        let group: *const u8 = read(set, &CSS_SET_DFL_CGRP);
+        let node: *const u8 = read(group, &CGROUP_KN);
+        read(node, &KERNFS_NODE_ID)
+    }
+}
+
+#[inline(always)]
+unsafe fn uids(task: *const u8) -> Uids {
+    unsafe {
+        let cred: *const u8 = read(task, &TASK_CRED);
+        Uids {
+            uid: read(cred, &CRED_UID),
+            euid: read(cred, &CRED_EUID),
+            suid: read(cred, &CRED_SUID),
+            fsuid: read(cred, &CRED_FSUID),
+            gid: read(cred, &CRED_GID),
+        }
+    }
+}
+
+/// A process that is ending has no `nsproxy` any more; the reads then give 0.
+#[inline(always)]
+unsafe fn namespaces(task: *const u8) -> Namespaces {
+    unsafe {
+        let proxy: *const u8 = read(task, &TASK_NSPROXY);
+        let mnt: *const u8 = read(proxy, &NSPROXY_MNT_NS);
+        let net: *const u8 = read(proxy, &NSPROXY_NET_NS);
+        Namespaces { pid: 0, mnt: read(mnt, &MNT_NS_INUM), net: read(net, &NET_INUM) }
+    }
+}
+
+/// The task's own PID namespace and its number in there.
+///
+/// `struct pid` ends in an array with one entry per nesting level. Older verifiers take no arithmetic with a
+/// variable on a typed pointer, hence by plain addresses. (`nsproxy` has the namespace of future children only.)
+#[inline(always)]
+unsafe fn pid_namespace(task: *const u8) -> (u32, u32) {
+    unsafe {
+        let pid: *const u8 = probe(task, &TASK_THREAD_PID);
+        let level: u32 = probe(pid, &PID_LEVEL);
+        let start = PID_NUMBERS.load() as usize + (level & 0x3f) as usize * UPID_SIZE.load() as usize;
+        let entry = pid.wrapping_add(start);
+        let namespace: *const u8 = probe(entry, &UPID_NS);
+        (probe(namespace, &PID_NS_INUM), probe(entry, &UPID_NR))
+    }
+}

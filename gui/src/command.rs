@@ -1,0 +1,185 @@
+//! What a view may ask for, and the only place where it is done.
+
+use crate::{
+    link::Link,
+    model::{
+        Model,
+        screen::{Column, Lens, Tab},
+        tree::{Node, Row},
+    },
+};
+
+/// One wish, pushed while drawing and carried out after the frame.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Select a row.
+    Select(Node),
+    /// Bring the selected row into sight.
+    Reveal,
+    /// Select the row so many places below the selected one.
+    Move(isize),
+    /// Select the first row, or the last.
+    MoveToEnd(bool),
+    /// Unfold the selected row or go to its first child.
+    Deeper,
+    /// Fold the selected row or go to its parent.
+    Shallower,
+    /// Unfold or fold a row.
+    Unfold(Node, bool),
+    /// Close the innermost thing that is open.
+    StepBack,
+    /// Look through another lens.
+    SetLens(Lens),
+    /// Search for this.
+    Search(String),
+    /// Show or hide LAN and loopback.
+    ShowLocal(bool),
+    /// Stop the picture or let it go on.
+    Pause(bool),
+    /// Sort by this column, or turn its order round.
+    SortBy(Column),
+    /// Make the inspector this wide.
+    SetInspectorWidth(f32),
+    /// Open or close the inspector.
+    OpenInspector(bool),
+    /// List something else in the inspector.
+    SetTab(Tab),
+    /// Follow the desktop's theme, or force one.
+    SetTheme(egui::ThemePreference),
+    /// Put text on the clipboard.
+    Copy(String),
+    /// Try at once to reach the helper.
+    Retry,
+    /// Ask for the programs of other users too.
+    ShowAll,
+    /// Close the window.
+    Quit,
+}
+
+/// The wishes of one frame.
+#[derive(Debug, Default)]
+pub struct Commands(Vec<Command>);
+
+impl Commands {
+    /// Adds a wish.
+    pub fn push(&mut self, command: Command) {
+        self.0.push(command);
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Carries out the wishes of a frame.
+pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egui::Context) {
+    if commands.is_empty() {
+        return;
+    }
+    for command in commands.0 {
+        match command {
+            Command::Retry => link.retry(),
+            Command::ShowAll => link.show_all(),
+            Command::Copy(text) => ctx.copy_text(text),
+            Command::SetTheme(theme) => ctx.set_theme(theme),
+            Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
+            choice => choose(choice, model),
+        }
+    }
+    model.invalidate();
+    ctx.request_repaint();
+}
+
+/// Carries out what changes nothing but the screen.
+fn choose(command: Command, model: &mut Model) {
+    match command {
+        Command::Select(node) => model.screen.selected = Some(node),
+        Command::Reveal => model.screen.reveal = true,
+        Command::Move(by) => move_by(model, by),
+        Command::MoveToEnd(last) => move_by(model, if last { isize::MAX } else { isize::MIN }),
+        Command::Deeper => deeper(model),
+        Command::Shallower => shallower(model),
+        Command::Unfold(node, unfolded) => model.screen.set_unfolded(&node, unfolded),
+        Command::StepBack => step_back(model),
+        Command::SetLens(lens) => {
+            model.screen.lens = lens;
+            model.screen.reveal = true;
+        }
+        Command::Search(text) => model.screen.search_for(&text),
+        Command::ShowLocal(local) => model.screen.local = local,
+        Command::Pause(paused) => model.set_paused(paused),
+        Command::SortBy(column) => {
+            model.screen.sort_by(column);
+            model.hold(false);
+        }
+        Command::SetInspectorWidth(width) => {
+            let range = crate::theme::measure::INSPECTOR_RANGE;
+            model.screen.inspector_width = width.clamp(*range.start(), *range.end());
+        }
+        Command::OpenInspector(open) => {
+            model.screen.inspector_open = open;
+            if !open {
+                model.screen.selected = None;
+            }
+        }
+        Command::SetTab(tab) => model.screen.tab = tab,
+        Command::SetTheme(_) | Command::Copy(_) | Command::Retry | Command::ShowAll | Command::Quit => {}
+    }
+}
+
+fn selected_row(model: &Model) -> Option<(usize, &Row)> {
+    let index = model.selected_index()?;
+    Some((index, model.tree().rows.get(index)?))
+}
+
+fn move_by(model: &mut Model, by: isize) {
+    let rows = &model.tree().rows;
+    let Some(last) = rows.len().checked_sub(1) else { return };
+    let next = match model.selected_index() {
+        Some(index) => index.saturating_add_signed(by).min(last),
+        None if by > 1 => last,
+        None => 0,
+    };
+    let node = rows.get(next).map(|row| row.node.clone());
+    model.screen.selected = node;
+    model.screen.reveal = true;
+    model.hold_for_key();
+}
+
+fn deeper(model: &mut Model) {
+    let Some((_, row)) = selected_row(model) else { return move_by(model, 0) };
+    match (row.unfolded, row.node.clone()) {
+        (Some(false), node) => model.screen.set_unfolded(&node, true),
+        (Some(true), _) => move_by(model, 1),
+        (None, _) => {}
+    }
+    model.hold_for_key();
+}
+
+fn shallower(model: &mut Model) {
+    let Some((_, row)) = selected_row(model) else { return };
+    let node = row.node.clone();
+    if row.unfolded == Some(true) {
+        model.screen.set_unfolded(&node, false);
+    } else if let Some(parent) = node.parent() {
+        model.screen.selected = Some(parent);
+        model.screen.reveal = true;
+    }
+    model.hold_for_key();
+}
+
+/// One step back at a time: inspector over the table, search, pause, selection, lens.
+fn step_back(model: &mut Model) {
+    if model.screen.inspector_open {
+        model.screen.inspector_open = false;
+    } else if !model.screen.search.is_empty() {
+        model.screen.search_for("");
+    } else if model.paused().is_some() {
+        model.set_paused(false);
+    } else if model.screen.selected.is_some() {
+        model.screen.selected = None;
+    } else {
+        model.screen.lens = Lens::Everything;
+    }
+}

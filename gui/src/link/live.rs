@@ -1,0 +1,101 @@
+//! The way to the helper. The only file that knows the client library.
+
+use std::{io, time::Duration};
+
+use crossbeam_channel::{Receiver, bounded};
+use sekhmet_client::{Link as Client, Options, Refusal, Request, Update as Told, View};
+use sekhmet_common::{event::Event, time::Timestamp};
+
+use super::{Link, Update};
+
+/// Frames that may wait for the window. Beyond it the client reads no further, and the helper answers with a
+/// fresh snapshot instead of a growing queue.
+const WAITING_MAX: usize = 256;
+
+/// A connection that keeps itself alive.
+pub(super) struct Live {
+    client: Client,
+    inbox: Receiver<Told>,
+    request: Request,
+    /// Whether the last answer was a refusal, so that another try needs the person.
+    refused: bool,
+}
+
+impl Live {
+    /// Starts the client's thread. Everything is asked for first, without a dialog; who may not see that
+    /// gets the own programs.
+    pub(super) fn spawn(ctx: egui::Context) -> io::Result<Self> {
+        let (outbox, inbox) = bounded(WAITING_MAX);
+        let request = Request { view: View::All, interactive: false };
+        let client = Client::spawn(Options { address: None, request }, move |told| {
+            let wake_in = patience(&told);
+            // Nobody takes it only while the window is closing.
+            drop(outbox.send(told));
+            ctx.request_repaint_after(wake_in);
+        })?;
+        Ok(Self { client, inbox, request, refused: false })
+    }
+
+    fn ask(&mut self, view: View, interactive: bool) {
+        self.request = Request { view, interactive };
+        self.client.ask(self.request);
+    }
+
+    fn translate(&mut self, told: Told) -> Option<Update> {
+        self.refused = matches!(told, Told::Refused { .. });
+        match told {
+            Told::Connected { .. } => Some(Update::Connected),
+            Told::Events(events) => Some(Update::Events(events)),
+            Told::Lost { reason, retry_in } => {
+                Some(Update::Lost { reason: reason.to_string(), retry_in: Some(retry_in) })
+            }
+            Told::Refused { error: Refusal::NotAuthorized | Refusal::InteractionRequired }
+                if self.request.view == View::All =>
+            {
+                let asked_for = self.request.interactive;
+                self.ask(View::Own, false);
+                asked_for.then_some(Update::AllRefused)
+            }
+            Told::Refused { error } => Some(Update::Refused { error: error.to_string() }),
+        }
+    }
+}
+
+impl Link for Live {
+    fn poll(&mut self) -> Vec<Update> {
+        let told: Vec<Told> = self.inbox.try_iter().collect();
+        told.into_iter().filter_map(|told| self.translate(told)).collect()
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+
+    fn retry(&mut self) {
+        if self.refused {
+            // A person asked, so polkit may ask the person.
+            self.ask(self.request.view, true);
+        } else {
+            self.client.try_now();
+        }
+    }
+
+    fn show_all(&mut self) {
+        self.ask(View::All, true);
+    }
+}
+
+/// How long the window may wait before it shows this: figures change once a second, all else at once.
+fn patience(told: &Told) -> Duration {
+    let is_figures =
+        |event: &Event| matches!(event, Event::Traffic { .. } | Event::Others { .. } | Event::Balance { .. });
+    match told {
+        Told::Events(events) if events.iter().all(is_figures) => {
+            let into_second = Timestamp::now().0.rem_euclid(1_000_000_000);
+            Duration::from_nanos(u64::try_from(1_050_000_000 - into_second).unwrap_or(0))
+        }
+        // What begins or ends is gathered for a moment: a storm of processes is not a storm of frames.
+        Told::Events(_) => Duration::from_millis(200),
+        _ => Duration::ZERO,
+    }
+}

@@ -1,0 +1,255 @@
+//! The fold of events into the figures of the tree: who moved how many bytes to whom, second by second.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use sekhmet_common::{
+    event::{Event, FlowCounters},
+    flow::{Counters, Flow, FlowId, FlowState, Reach},
+    mirror::Mirror,
+    process::{Process, ProcessId},
+    time::Timestamp,
+};
+
+use super::{
+    key::{self, GroupKey, HostKey, HostSource, Member},
+    tally::{Side, Tally},
+};
+
+mod count;
+mod fold;
+
+/// A top-level row: a program, or a user.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    /// What to call it.
+    pub label: String,
+    /// Its processes.
+    pub members: BTreeSet<Member>,
+    /// What they moved.
+    pub tally: Tally,
+}
+
+/// A process and what it talks to.
+#[derive(Clone, Debug)]
+pub struct Proc {
+    /// The process as known last; nothing for the kernel.
+    pub info: Option<Process>,
+    /// What to call it.
+    pub label: String,
+    /// The program it stands under.
+    pub program: GroupKey,
+    /// The user it stands under.
+    pub user: GroupKey,
+    /// The remote hosts it talks to.
+    pub hosts: BTreeMap<HostKey, Host>,
+    /// What it moved.
+    pub tally: Tally,
+    /// Whether the helper no longer lists it.
+    pub gone: bool,
+    seen: bool,
+}
+
+impl Proc {
+    /// Whether it ended.
+    pub fn is_exited(&self) -> bool {
+        self.gone || self.info.as_ref().is_some_and(|p| p.exited_at.is_some())
+    }
+}
+
+/// A remote host of one process.
+#[derive(Clone, Debug, Default)]
+pub struct Host {
+    /// How its name became known.
+    pub source: HostSource,
+    /// Its listed flows.
+    pub flows: BTreeSet<FlowId>,
+    /// What was exchanged with it.
+    pub tally: Tally,
+    /// When it was contacted first.
+    pub first_seen: Timestamp,
+}
+
+/// A listed flow.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// The flow as known now.
+    pub flow: Flow,
+    /// What it moved.
+    pub side: Side,
+    seen: bool,
+}
+
+impl Connection {
+    /// How far away the other side is.
+    pub fn reach(&self) -> Reach {
+        Reach::of(self.flow.remote.addr)
+    }
+
+    /// The host it stands under.
+    pub fn host(&self) -> HostKey {
+        match &self.flow.remote_name {
+            Some(name) if !name.name.is_empty() => HostKey::Name(name.name.clone()),
+            _ => HostKey::Addr(self.flow.remote.addr),
+        }
+    }
+}
+
+/// A stretch of time in which nothing was recorded, in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first second without a record.
+    pub from: u32,
+    /// The last one.
+    pub to: u32,
+}
+
+/// Everything the window knows, with the bytes of the last five minutes.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    mirror: Mirror,
+    programs: HashMap<GroupKey, Group>,
+    users: HashMap<GroupKey, Group>,
+    procs: HashMap<Member, Proc>,
+    connections: HashMap<FlowId, Connection>,
+    total: Tally,
+    gaps: Vec<Gap>,
+    now: Timestamp,
+    last_event: Option<Timestamp>,
+    in_snapshot: bool,
+    /// In a snapshot of the same helper, soon after the last event: bytes in between are counted.
+    resumed: bool,
+    generation: u64,
+    events: u64,
+}
+
+impl Ledger {
+    /// A ledger that knows nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The fold of the same events into the helper's own terms.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
+    /// Changes with everything that could change a row; not within a snapshot, which is shown whole.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Events taken in so far.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+
+    /// The present of everything shown.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The present in seconds since 1970.
+    pub fn second(&self) -> u32 {
+        second_of(self.now)
+    }
+
+    /// When the last event happened.
+    pub fn last_event(&self) -> Option<Timestamp> {
+        self.last_event
+    }
+
+    /// Moves the present forward.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = self.now.max(now);
+    }
+
+    /// Whether a snapshot is under way; what is shown should wait for its end.
+    pub fn in_snapshot(&self) -> bool {
+        self.in_snapshot
+    }
+
+    /// The programs.
+    pub fn programs(&self) -> &HashMap<GroupKey, Group> {
+        &self.programs
+    }
+
+    /// The users.
+    pub fn users(&self) -> &HashMap<GroupKey, Group> {
+        &self.users
+    }
+
+    /// A program or a user.
+    pub fn group(&self, key: &GroupKey) -> Option<&Group> {
+        if matches!(key, GroupKey::User(_)) { self.users.get(key) } else { self.programs.get(key) }
+    }
+
+    /// A process.
+    pub fn proc(&self, member: Member) -> Option<&Proc> {
+        self.procs.get(&member)
+    }
+
+    /// A host of a process.
+    pub fn host(&self, member: Member, key: &HostKey) -> Option<&Host> {
+        self.procs.get(&member)?.hosts.get(key)
+    }
+
+    /// A listed flow.
+    pub fn connection(&self, id: FlowId) -> Option<&Connection> {
+        self.connections.get(&id)
+    }
+
+    /// What the machine moved.
+    pub fn total(&self) -> &Tally {
+        &self.total
+    }
+
+    /// When nothing was recorded.
+    pub fn gaps(&self) -> &[Gap] {
+        &self.gaps
+    }
+
+    /// Whether every process of a program ended.
+    pub fn is_exited(&self, group: &Group) -> bool {
+        !group.members.is_empty() && group.members.iter().all(|m| self.proc(*m).is_none_or(Proc::is_exited))
+    }
+
+    /// Drops what left the window and is no longer listed. Called about once a second.
+    pub fn prune(&mut self) {
+        let now = self.second();
+        for proc in self.procs.values_mut() {
+            proc.tally.expire(now);
+            proc.hosts.retain(|_, host| {
+                host.tally.expire(now);
+                host.tally.talked(true)
+            });
+        }
+        self.connections.values_mut().for_each(|c| c.side.series.expire(now));
+        let over: Vec<Member> =
+            self.procs.iter().filter(|(_, p)| p.gone && !p.tally.talked(true)).map(|(m, _)| *m).collect();
+        for member in over {
+            if let Some(proc) = self.procs.remove(&member) {
+                for (groups, key) in [(&mut self.programs, &proc.program), (&mut self.users, &proc.user)] {
+                    if let Some(group) = groups.get_mut(key) {
+                        group.members.remove(&member);
+                    }
+                }
+            }
+        }
+        for groups in [&mut self.programs, &mut self.users] {
+            groups.retain(|_, group| {
+                group.tally.expire(now);
+                !group.members.is_empty() || group.tally.talked(true)
+            });
+        }
+        self.total.expire(now);
+        self.gaps.retain(|gap| gap.to + super::series::WINDOW_SECS >= now);
+    }
+}
+
+/// Whole seconds since 1970, 0 before that.
+pub fn second_of(at: Timestamp) -> u32 {
+    u32::try_from(at.0.div_euclid(1_000_000_000)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

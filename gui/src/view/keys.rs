@@ -1,0 +1,77 @@
+//! What the keyboard does.
+
+use egui::{Key, Modifiers, Ui};
+
+use super::Shown;
+use crate::{
+    command::{Command, Commands},
+    model::{Model, screen::Lens},
+};
+
+/// Where the search box's focus is asked for.
+pub(super) fn search_id() -> egui::Id {
+    egui::Id::unique("search box")
+}
+
+/// Reads the keys of this frame.
+pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Commands) {
+    let pressed = |key: Key| ui.input_mut(|i| i.consume_key(Modifiers::NONE, key));
+    if pressed(Key::Escape) {
+        if shown.searching {
+            ui.memory_mut(|m| m.surrender_focus(search_id()));
+        }
+        commands.push(Command::StepBack);
+    }
+    if shown.searching {
+        if pressed(Key::ArrowDown) || pressed(Key::Enter) {
+            ui.memory_mut(|m| m.surrender_focus(search_id()));
+            commands.push(Command::Move(0));
+        }
+        return;
+    }
+    if egui::Popup::is_any_open(ui.ctx()) {
+        return;
+    }
+    let slash = ui.input(|i| i.events.iter().any(|e| matches!(e, egui::Event::Text(t) if t == "/")));
+    if slash || ui.input_mut(|i| i.consume_key(Modifiers::CTRL, Key::F)) {
+        ui.memory_mut(|m| m.request_focus(search_id()));
+        return;
+    }
+    // A control that has the focus keeps the keys that work it.
+    let on_control = ui.memory(|m| m.focused()).is_some();
+    for (key, command) in [
+        (Key::ArrowUp, Command::Move(-1)),
+        (Key::ArrowDown, Command::Move(1)),
+        (Key::PageUp, Command::Move(-10)),
+        (Key::PageDown, Command::Move(10)),
+        (Key::Home, Command::MoveToEnd(false)),
+        (Key::End, Command::MoveToEnd(true)),
+        (Key::ArrowRight, Command::Deeper),
+        (Key::ArrowLeft, Command::Shallower),
+        (Key::L, Command::ShowLocal(!model.screen.local)),
+    ] {
+        if pressed(key) {
+            commands.push(command);
+        }
+    }
+    if !on_control {
+        if pressed(Key::Space) {
+            commands.push(Command::Pause(model.paused().is_none()));
+        }
+        if pressed(Key::Enter) && model.screen.selected.is_some() {
+            commands.push(Command::OpenInspector(true));
+        }
+    }
+    if pressed(Key::Num0) {
+        commands.push(Command::Pause(false));
+    }
+    let digits = [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6];
+    for (key, lens) in digits.into_iter().zip(Lens::ALL) {
+        if pressed(key) {
+            commands.push(Command::SetLens(lens));
+        }
+    }
+    if ui.input_mut(|i| i.consume_key(Modifiers::CTRL, Key::Q)) {
+        commands.push(Command::Quit);
+    }
+}

@@ -1,0 +1,24 @@
+//! The kernel programs seen from user space: loading, reading, and making observations of what they tell.
+
+mod attach;
+mod balance;
+mod book;
+pub mod btf;
+pub mod clock;
+pub mod decode;
+mod load;
+mod log;
+mod object;
+mod offsets;
+mod outbox;
+mod probes;
+mod reader;
+mod reading;
+mod sys;
+
+pub use balance::KernelCounts;
+pub use decode::decode_record;
+pub use load::{Kernel, LoadError, Options, load, load_object};
+pub use object::has_log;
+pub use probes::{Hook, Outcome, PROBES, Probe};
+pub use reader::{INTERVAL_ALONE, INTERVAL_WATCHED, Pace, Reader, start};

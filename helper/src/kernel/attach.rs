@@ -1,0 +1,189 @@
+//! Attaches one program after the other, by trying: what a kernel says it can do proves nothing.
+
+use std::{
+    error::Error,
+    fs::File,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use aya::{
+    Ebpf,
+    programs::{
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, Iter, ProgramError,
+    },
+};
+
+use super::{
+    probes::{Hook, Outcome, Probe},
+    sys,
+};
+
+/// Links of the iterators that the kernel accepted.
+#[derive(Debug, Default)]
+pub(super) struct Iterators {
+    pub(super) sockets: Option<OwnedFd>,
+    pub(super) tasks: Option<OwnedFd>,
+    pub(super) files: Option<OwnedFd>,
+}
+
+/// Loads and attaches one program; says how that went.
+pub(super) fn try_probe(
+    ebpf: &mut Ebpf,
+    probe: &'static Probe,
+    types: &aya::Btf,
+    cgroup: &Result<File, String>,
+    iterators: &mut Iterators,
+    without: &[String],
+) -> Outcome {
+    if without.iter().any(|name| name == probe.program) {
+        return Outcome {
+            probe,
+            refused: Some("left out by the settings".into()),
+            verified_instructions: None,
+        };
+    }
+    let refused = attach(ebpf, probe, types, cgroup, iterators).err();
+    let info = ebpf.program(probe.program).and_then(|program| program.info().ok());
+    Outcome { probe, refused, verified_instructions: info.and_then(|i| i.verified_instruction_count()) }
+}
+
+/// Loads and attaches as one step: some kernels load what they then refuse to attach.
+fn attach(
+    ebpf: &mut Ebpf,
+    probe: &Probe,
+    types: &aya::Btf,
+    cgroup: &Result<File, String>,
+    iterators: &mut Iterators,
+) -> Result<(), String> {
+    let said = |e: ProgramError| last_lines(&chain(&e));
+    // An iterator over a map needs the map's descriptor besides the program.
+    let map = match probe.hook {
+        Hook::StorageIterator { map } => match ebpf.map(map) {
+            Some(aya::maps::Map::SkStorage(data)) => {
+                Some(data.fd().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?)
+            }
+            _ => return Err("the object has no such map".into()),
+        },
+        _ => None,
+    };
+    let program = ebpf.program_mut(probe.program).ok_or("the object has no such program")?;
+    match probe.hook {
+        Hook::Tracepoint(name) => {
+            let program: &mut BtfTracePoint = program.try_into().map_err(said)?;
+            program.load(name, types).and_then(|()| program.attach()).map_err(said)?;
+        }
+        Hook::CgroupSocket(_) => {
+            let program: &mut CgroupSock = program.try_into().map_err(said)?;
+            let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
+            // Single: aya hands other modes on as link flags, which the kernel refuses. A link is by its nature
+            // beside others.
+            program.load().and_then(|()| program.attach(cgroup, CgroupAttachMode::Single)).map_err(said)?;
+        }
+        Hook::CgroupPacket { egress } => {
+            let program: &mut CgroupSkb = program.try_into().map_err(said)?;
+            let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
+            let way = if egress { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
+            program
+                .load()
+                .and_then(|()| program.attach(cgroup, way, CgroupAttachMode::Single))
+                .map_err(said)?;
+        }
+        Hook::Iterator(_) | Hook::StorageIterator { .. } => {
+            let name = match probe.hook {
+                Hook::Iterator(name) => name,
+                _ => "bpf_sk_storage_map",
+            };
+            let program: &mut Iter = program.try_into().map_err(said)?;
+            program.load(name, types).map_err(said)?;
+            let fd = program.fd().map_err(said)?;
+            let link =
+                sys::link_iterator(fd.as_fd(), map.as_ref().map(AsFd::as_fd)).map_err(|e| e.to_string())?;
+            let slot = match name {
+                "task" => &mut iterators.tasks,
+                "task_file" => &mut iterators.files,
+                _ => &mut iterators.sockets,
+            };
+            *slot = Some(link);
+        }
+    }
+    Ok(())
+}
+
+/// The directory at which programs see every process of the machine.
+pub(super) fn open_cgroup(given: Option<&Path>) -> Result<File, String> {
+    let path = match given {
+        Some(path) => path.to_owned(),
+        None => {
+            let mounts =
+                std::fs::read("/proc/self/mountinfo").map_err(|e| format!("/proc/self/mountinfo: {e}"))?;
+            cgroup_root(&mounts).ok_or("no cgroup-v2 tree is mounted")?
+        }
+    };
+    File::open(&path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+/// The mount point of the whole cgroup-v2 tree, from `/proc/self/mountinfo` (proc(5)): on machines with both
+/// versions it is not `/sys/fs/cgroup`.
+fn cgroup_root(mounts: &[u8]) -> Option<PathBuf> {
+    let mounts = String::from_utf8_lossy(mounts);
+    mounts.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut fields = mount.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        // Spaces and such are octal escapes here; a cgroup tree is not mounted at such a place.
+        (filesystem.starts_with("cgroup2 ") && root == "/" && !point.contains('\\'))
+            .then(|| PathBuf::from(point))
+    })
+}
+
+/// An error with all its causes in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(": ");
+            text.push_str(&inner_text);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+/// A verifier's log may have thousands of lines; its last ones say what was wrong.
+fn last_lines(text: &str) -> String {
+    let statistics = ["processed ", "stack depth ", "verification time "];
+    let lines: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !statistics.iter().any(|start| line.starts_with(start)))
+        .collect();
+    match lines.as_slice() {
+        [first, .., second_last, last] if lines.len() > 6 => format!("{first} … {second_last} | {last}"),
+        few => few.join(" | "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_whole_cgroup_tree_only() {
+        let mounts = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+            37 31 0:34 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n\
+            40 31 0:38 /some/part /mnt/part rw,relatime - cgroup2 cgroup2 rw\n\
+            38 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
+        assert_eq!(cgroup_root(mounts.as_bytes()), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(cgroup_root(b"nonsense\n- - -\n\xff"), None);
+    }
+
+    #[test]
+    fn long_logs_are_cut_to_what_matters() {
+        let log = (0..50).map(|n| format!("line {n}\n")).collect::<String>() + "processed 50 insns\n";
+        assert_eq!(last_lines(&log), "line 0 … line 48 | line 49");
+        assert_eq!(last_lines("one\n\ntwo"), "one | two");
+    }
+}

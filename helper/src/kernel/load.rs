@@ -1,0 +1,223 @@
+//! Loads the object, has its programs attached, and keeps what must stay alive.
+
+use std::path::PathBuf;
+
+use aya::{
+    Ebpf, EbpfLoader, Endianness,
+    maps::{MapData, PerCpuArray, RingBuf},
+};
+use sekhmet_common::{
+    coverage::Source,
+    kernel::{
+        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, Residue,
+        SocketState,
+    },
+};
+
+use super::{
+    attach::{Iterators, chain, open_cgroup, try_probe},
+    btf::{self, BtfError},
+    object::OBJECT,
+    offsets,
+    probes::{Outcome, PROBES},
+};
+
+/// Where to find what the loader needs. The default is right on every ordinary machine.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The kernel's type information.
+    pub btf: PathBuf,
+    /// Root of the cgroup-v2 tree; found in `/proc/self/mountinfo` if nothing is said.
+    pub cgroup: Option<PathBuf>,
+    /// Programs that are left out as if the kernel had refused them, for tests and odd machines.
+    pub without: Vec<String>,
+    /// Bytes of the ring: a power of two times the page size.
+    pub events_bytes: u32,
+    /// Flows without connection that are counted one by one at a time.
+    pub flows_max: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
+            cgroup: None,
+            without: Vec::new(),
+            events_bytes: EVENTS_BYTES as u32,
+            flows_max: FLOWS_MAX as u32,
+        }
+    }
+}
+
+/// Why nothing at all could be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The build had no object to embed.
+    #[error("this helper was built without its kernel programs; run cargo xtask build")]
+    NoObject,
+    /// The kernel's type information cannot be opened: built without `CONFIG_DEBUG_INFO_BTF`, or no such file.
+    #[error("cannot read the kernel's type information at {path}")]
+    ReadBtf {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The kernel's type information makes no sense.
+    #[error("the kernel's type information at {path} is not usable")]
+    ParseBtf {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BtfError,
+    },
+    /// The loader's library refused the kernel's type information.
+    #[error("the kernel's type information is not usable: {0}")]
+    LoaderBtf(String),
+    /// The kernel refused the maps, mostly for want of the right (`CAP_BPF`), or the object is of another version.
+    #[error("the kernel refused the programs: {0}")]
+    Object(String),
+    /// A map is missing in the object or is of another kind or size than the records.
+    #[error("the object does not fit this helper: map {0}")]
+    Map(&'static str),
+}
+
+/// Programs at work. Dropping it detaches all of them.
+pub struct Kernel {
+    /// Holds programs and links.
+    pub(super) ebpf: Ebpf,
+    pub(super) events: RingBuf<MapData>,
+    pub(super) made: PerCpuArray<MapData, u64>,
+    pub(super) lost: PerCpuArray<MapData, u64>,
+    pub(super) stats: PerCpuArray<MapData, u64>,
+    pub(super) flows: MapData,
+    pub(super) residues: MapData,
+    pub(super) flows_max: usize,
+    pub(super) iterators: Iterators,
+    outcomes: Vec<Outcome>,
+}
+
+/// Loads the embedded object and attaches what can be attached.
+///
+/// Needs `CAP_BPF`, `CAP_PERFMON` and `CAP_NET_ADMIN` (since Linux 5.8). After it, on Linux 5.19 and later, the
+/// first two may be dropped: everything else works through the descriptors held here.
+///
+/// # Errors
+/// Nothing could be loaded. A refused program is no error: see [`Kernel::outcomes`].
+pub fn load(options: &Options) -> Result<Kernel, LoadError> {
+    if OBJECT.is_empty() {
+        return Err(LoadError::NoObject);
+    }
+    load_object(OBJECT, options)
+}
+
+/// As [`load`], with another object; it must be aligned to 8 bytes.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError> {
+    let path = &options.btf;
+    let bytes = std::fs::read(path).map_err(|source| LoadError::ReadBtf { path: path.clone(), source })?;
+    let types = btf::parse(&bytes).map_err(|source| LoadError::ParseBtf { path: path.clone(), source })?;
+    let globals = offsets::resolve(&types);
+    let types =
+        aya::Btf::parse(&bytes, Endianness::default()).map_err(|e| LoadError::LoaderBtf(chain(&e)))?;
+    drop(bytes);
+    let mut loader = EbpfLoader::new();
+    loader.btf(Some(&types)).override_global(ABI_SYMBOL, &ABI_VERSION, true);
+    loader.map_max_entries("EVENTS", options.events_bytes).map_max_entries("FLOWS", options.flows_max);
+    for (name, value) in &globals {
+        loader.override_global(name, value, true);
+    }
+    let mut ebpf = loader.load(object).map_err(|e| LoadError::Object(chain(&e)))?;
+    check_sizes(&ebpf)?;
+    let cgroup = open_cgroup(options.cgroup.as_deref());
+    let mut iterators = Iterators::default();
+    let outcomes = PROBES
+        .iter()
+        .map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut iterators, &options.without))
+        .collect();
+    Ok(Kernel {
+        events: take_typed(&mut ebpf, "EVENTS")?,
+        made: take_typed(&mut ebpf, "MADE")?,
+        lost: take_typed(&mut ebpf, "LOST")?,
+        stats: take_typed(&mut ebpf, "STATS")?,
+        flows: take_hash(&mut ebpf, "FLOWS")?,
+        residues: take_hash(&mut ebpf, "RESIDUES")?,
+        flows_max: options.flows_max as usize,
+        ebpf,
+        iterators,
+        outcomes,
+    })
+}
+
+impl Kernel {
+    /// What became of each probe, in the order of the table.
+    pub fn outcomes(&self) -> &[Outcome] {
+        &self.outcomes
+    }
+
+    /// Whether this probe is at work.
+    pub fn attached(&self, program: &str) -> bool {
+        self.outcomes.iter().any(|o| o.probe.program == program && o.attached())
+    }
+
+    /// Whether every probe is at work.
+    pub fn is_complete(&self) -> bool {
+        self.outcomes.iter().all(Outcome::attached)
+    }
+
+    /// The lines for the coverage panel.
+    pub fn sources(&self) -> Vec<Source> {
+        self.outcomes.iter().map(Outcome::source).collect()
+    }
+}
+
+/// The maps' own sizes must be those of the types that are read from them: the raw calls rely on it.
+fn check_sizes(ebpf: &Ebpf) -> Result<(), LoadError> {
+    use aya::maps::Map;
+    let expected = [
+        ("FLOWS", size_of::<FlowKey>(), size_of::<FlowValue>()),
+        ("RESIDUES", size_of::<ProcessKey>(), size_of::<Residue>()),
+        ("SOCKETS", size_of::<i32>(), size_of::<SocketState>()),
+    ];
+    for (name, key, value) in expected {
+        let (Some(Map::HashMap(data)) | Some(Map::SkStorage(data))) = ebpf.map(name) else {
+            return Err(LoadError::Map(name));
+        };
+        let info = data.info().map_err(|_ignored| LoadError::Map(name))?;
+        if (info.key_size() as usize, info.value_size() as usize) != (key, value) {
+            return Err(LoadError::Map(name));
+        }
+    }
+    Ok(())
+}
+
+fn take_typed<T: TryFrom<aya::maps::Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
+    ebpf.take_map(name).and_then(|map| T::try_from(map).ok()).ok_or(LoadError::Map(name))
+}
+
+fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
+    match ebpf.take_map(name) {
+        Some(aya::maps::Map::HashMap(data)) => Ok(data),
+        _ => Err(LoadError::Map(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_or_broken_type_table_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("vmlinux");
+        let options = Options { btf: path.clone(), ..Options::default() };
+        let object = b"\x7fELF";
+        assert!(matches!(load_object(object, &options), Err(LoadError::ReadBtf { .. })));
+        std::fs::write(&path, b"not a type table, but long enough for a header").unwrap();
+        let Err(error) = load_object(object, &options) else { panic!("accepted") };
+        assert!(matches!(error, LoadError::ParseBtf { source: BtfError::Magic, .. }), "{error}");
+        assert!(error.to_string().contains("vmlinux"), "{error}");
+    }
+}

@@ -1,0 +1,94 @@
+//! Which kernel fields the programs read, and under which name each gets its offset.
+
+use sekhmet_common::kernel::ABSENT;
+
+use super::btf::Btf;
+
+/// Name of the global, struct, path of the field in it.
+const FIELDS: &[(&str, &str, &str)] = &[
+    ("TASK_TGID", "task_struct", "tgid"),
+    ("TASK_PID", "task_struct", "pid"),
+    ("TASK_FLAGS", "task_struct", "flags"),
+    ("TASK_GROUP_LEADER", "task_struct", "group_leader"),
+    ("TASK_START_BOOTTIME", "task_struct", "start_boottime"),
+    ("TASK_REAL_PARENT", "task_struct", "real_parent"),
+    ("TASK_COMM", "task_struct", "comm"),
+    ("TASK_MM", "task_struct", "mm"),
+    ("TASK_CRED", "task_struct", "cred"),
+    ("TASK_EXIT_CODE", "task_struct", "exit_code"),
+    ("TASK_SELF_EXEC_ID", "task_struct", "self_exec_id"),
+    ("TASK_SIGNAL", "task_struct", "signal"),
+    ("TASK_NSPROXY", "task_struct", "nsproxy"),
+    ("TASK_THREAD_PID", "task_struct", "thread_pid"),
+    ("TASK_CGROUPS", "task_struct", "cgroups"),
+    ("CSS_SET_DFL_CGRP", "css_set", "dfl_cgrp"),
+    ("CGROUP_KN", "cgroup", "kn"),
+    ("KERNFS_NODE_ID", "kernfs_node", "id"),
+    ("CRED_UID", "cred", "uid"),
+    ("CRED_EUID", "cred", "euid"),
+    ("CRED_SUID", "cred", "suid"),
+    ("CRED_FSUID", "cred", "fsuid"),
+    ("CRED_GID", "cred", "gid"),
+    ("NSPROXY_MNT_NS", "nsproxy", "mnt_ns"),
+    ("NSPROXY_NET_NS", "nsproxy", "net_ns"),
+    ("MNT_NS_INUM", "mnt_namespace", "ns.inum"),
+    ("NET_INUM", "net", "ns.inum"),
+    ("PID_NS_INUM", "pid_namespace", "ns.inum"),
+    ("PID_LEVEL", "pid", "level"),
+    ("PID_NUMBERS", "pid", "numbers"),
+    ("UPID_NR", "upid", "nr"),
+    ("UPID_NS", "upid", "ns"),
+    ("SIGNAL_LIVE", "signal_struct", "live"),
+    ("SIGNAL_FLAGS", "signal_struct", "flags"),
+    ("SIGNAL_GROUP_EXIT_CODE", "signal_struct", "group_exit_code"),
+    ("MM_ARG_START", "mm_struct", "arg_start"),
+    ("MM_ARG_END", "mm_struct", "arg_end"),
+    ("BPRM_FILENAME", "linux_binprm", "filename"),
+    ("SKC_FAMILY", "sock_common", "skc_family"),
+    ("SKC_STATE", "sock_common", "skc_state"),
+    ("SKC_DADDR", "sock_common", "skc_daddr"),
+    ("SKC_DPORT", "sock_common", "skc_dport"),
+    ("SKC_NUM", "sock_common", "skc_num"),
+    ("SKC_RCV_SADDR", "sock_common", "skc_rcv_saddr"),
+    ("SKC_V6_DADDR", "sock_common", "skc_v6_daddr"),
+    ("SKC_V6_RCV_SADDR", "sock_common", "skc_v6_rcv_saddr"),
+    ("SKC_NET", "sock_common", "skc_net.net"),
+    ("SKC_FLAGS", "sock_common", "skc_flags"),
+    ("SK_PROTOCOL", "sock", "sk_protocol"),
+    ("SK_TYPE", "sock", "sk_type"),
+    ("SK_ERR", "sock", "sk_err"),
+    ("TP_INET_SPORT", "tcp_sock", "inet_conn.icsk_inet.inet_sport"),
+    ("TP_BYTES_SENT", "tcp_sock", "bytes_sent"),
+    ("TP_BYTES_RETRANS", "tcp_sock", "bytes_retrans"),
+    ("TP_BYTES_RECEIVED", "tcp_sock", "bytes_received"),
+    ("TP_SEGS_OUT", "tcp_sock", "segs_out"),
+    ("TP_SEGS_IN", "tcp_sock", "segs_in"),
+    ("SOCKET_SK", "socket", "sk"),
+];
+
+/// Sizes that the programs need.
+const SIZES: &[(&str, &str)] = &[("UPID_SIZE", "upid")];
+
+/// Every global with its value for one kernel; [`ABSENT`] for what that kernel does not have. A program that
+/// reads an absent field is refused by the verifier, the others are not concerned.
+pub(super) fn resolve(btf: &Btf<'_>) -> Vec<(&'static str, u32)> {
+    let fields = FIELDS.iter().map(|(global, structure, path)| (*global, btf.offset(structure, path)));
+    let sizes = SIZES.iter().map(|(global, structure)| (*global, btf.size(structure)));
+    fields.chain(sizes).map(|(global, value)| (global, value.unwrap_or(ABSENT))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::btf, *};
+
+    #[test]
+    fn the_running_kernel_has_every_field() {
+        let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else {
+            eprintln!("skipped: this kernel shows no type information");
+            return;
+        };
+        let missing: Vec<_> =
+            resolve(&btf::parse(&bytes).unwrap()).into_iter().filter(|(_, value)| *value == ABSENT).collect();
+        assert_eq!(missing, []);
+    }
+}

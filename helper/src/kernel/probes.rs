@@ -1,0 +1,204 @@
+//! The one table of probes: what hooks where, since when, what for, and what stands in for it.
+
+use std::fmt;
+
+use sekhmet_common::{
+    coverage::{Source, SourceStatus},
+    display::Text,
+};
+
+/// How a program meets the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hook {
+    /// A tracepoint with typed arguments (`tp_btf`).
+    Tracepoint(&'static str),
+    /// Creation and release of sockets, at the root of the cgroup-v2 tree.
+    CgroupSocket(&'static str),
+    /// Packets of sockets, at the root of the cgroup-v2 tree.
+    CgroupPacket {
+        /// Packets that leave; otherwise packets that arrive.
+        egress: bool,
+    },
+    /// An iterator over a kind of kernel objects.
+    Iterator(&'static str),
+    /// The iterator over the sockets in a storage map.
+    StorageIterator {
+        /// Name of the map.
+        map: &'static str,
+    },
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tracepoint(name) => write!(f, "tp_btf {name}"),
+            Self::CgroupSocket(name) => write!(f, "cgroup/{name}"),
+            Self::CgroupPacket { egress: true } => write!(f, "cgroup_skb/egress"),
+            Self::CgroupPacket { egress: false } => write!(f, "cgroup_skb/ingress"),
+            Self::Iterator(name) => write!(f, "iter/{name}"),
+            Self::StorageIterator { .. } => write!(f, "iter/bpf_sk_storage_map"),
+        }
+    }
+}
+
+/// One program and all that is to know about its hook.
+#[derive(Debug)]
+pub struct Probe {
+    /// Name of the program in the object.
+    pub program: &'static str,
+    /// Where it hooks.
+    pub hook: Hook,
+    /// The first kernel on which it can work.
+    pub since: &'static str,
+    /// What it is for, in two or three words.
+    pub capability: &'static str,
+    /// What sees (part of) the same if it cannot be attached; empty for nothing.
+    pub replacement: &'static str,
+    /// What is missed then.
+    pub cost: &'static str,
+}
+
+/// Every probe, in the order in which they are attached: owners before what needs them.
+pub static PROBES: [Probe; 11] = [
+    Probe {
+        program: "socket_create",
+        hook: Hook::CgroupSocket("sock_create"),
+        since: "5.10",
+        capability: "socket owner",
+        replacement: "",
+        cost: "new sockets have no owner, and their packets are not counted",
+    },
+    Probe {
+        program: "process_fork",
+        hook: Hook::Tracepoint("sched_process_fork"),
+        since: "5.5",
+        capability: "process start",
+        replacement: "tp_btf sched_process_exec",
+        cost: "processes that never execute a program are missed",
+    },
+    Probe {
+        program: "process_exec",
+        hook: Hook::Tracepoint("sched_process_exec"),
+        since: "5.8",
+        capability: "program start",
+        replacement: "",
+        cost: "programs have no name and no arguments",
+    },
+    Probe {
+        program: "process_exit",
+        hook: Hook::Tracepoint("sched_process_exit"),
+        since: "5.5",
+        capability: "process end",
+        replacement: "",
+        cost: "processes seem to run for ever",
+    },
+    Probe {
+        program: "tcp_state",
+        hook: Hook::Tracepoint("inet_sock_set_state"),
+        since: "5.12",
+        capability: "TCP connections",
+        replacement: "iter/bpf_sk_storage_map",
+        cost: "connections that live shorter than a poll are missed, and so is the reason of their end",
+    },
+    Probe {
+        program: "packet_out",
+        hook: Hook::CgroupPacket { egress: true },
+        since: "5.2",
+        capability: "UDP and raw sent",
+        replacement: "",
+        cost: "bytes sent over UDP, ICMP and raw sockets are not counted",
+    },
+    Probe {
+        program: "packet_in",
+        hook: Hook::CgroupPacket { egress: false },
+        since: "5.2",
+        capability: "UDP and raw received",
+        replacement: "",
+        cost: "bytes received over UDP, ICMP and raw sockets are not counted",
+    },
+    Probe {
+        program: "socket_release",
+        hook: Hook::CgroupSocket("sock_release"),
+        since: "5.9",
+        capability: "socket end",
+        replacement: "iter/bpf_sk_storage_map",
+        cost: "ends of UDP sockets are noticed two polls later",
+    },
+    Probe {
+        program: "dump_sockets",
+        hook: Hook::StorageIterator { map: "SOCKETS" },
+        since: "5.10",
+        capability: "TCP counters",
+        replacement: "tp_btf inet_sock_set_state",
+        cost: "bytes of a TCP connection are known at its end only",
+    },
+    Probe {
+        program: "seed_tasks",
+        hook: Hook::Iterator("task"),
+        since: "5.8",
+        capability: "earlier processes",
+        replacement: "",
+        cost: "processes older than the helper are unknown until they execute a program",
+    },
+    Probe {
+        program: "seed_sockets",
+        hook: Hook::Iterator("task_file"),
+        since: "5.11",
+        capability: "earlier sockets",
+        replacement: "",
+        cost: "connections older than the helper are not seen",
+    },
+];
+
+/// What became of a probe.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// Which probe.
+    pub probe: &'static Probe,
+    /// Why the kernel refused it, if it did.
+    pub refused: Option<String>,
+    /// Instructions that the verifier walked through, where the kernel tells (since Linux 5.16).
+    pub verified_instructions: Option<u32>,
+}
+
+impl Outcome {
+    /// Whether it is at work.
+    pub fn attached(&self) -> bool {
+        self.refused.is_none()
+    }
+
+    /// The line for the coverage panel.
+    pub fn source(&self) -> Source {
+        let Probe { capability, hook, replacement, cost, .. } = *self.probe;
+        let (source, status, cost) = match (&self.refused, replacement) {
+            (None, _) => (hook.to_string(), SourceStatus::Best, ""),
+            (Some(_), "") => (String::new(), SourceStatus::Missing, cost),
+            (Some(_), _) => (replacement.to_owned(), SourceStatus::Reduced, cost),
+        };
+        let reason = self.refused.clone().unwrap_or_default();
+        Source {
+            capability: Text::from(capability),
+            source: Text::from(source),
+            status,
+            cost: Text::from(cost),
+            reason: Text::from(reason),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_say_what_they_cost() {
+        let refused =
+            |probe| Outcome { probe, refused: Some("no".into()), verified_instructions: None }.source();
+        let by_name = |name| PROBES.iter().find(|p| p.program == name).unwrap();
+        assert_eq!(refused(by_name("packet_in")).status, SourceStatus::Missing);
+        let reduced = refused(by_name("tcp_state"));
+        assert_eq!((reduced.status, reduced.reason), (SourceStatus::Reduced, Text::from("no")));
+        let works = Outcome { probe: &PROBES[0], refused: None, verified_instructions: None }.source();
+        assert_eq!((works.status, works.source), (SourceStatus::Best, Text::from("cgroup/sock_create")));
+    }
+}

@@ -1,0 +1,113 @@
+//! Everything that is read from the kernel through descriptors that are already open: dumps, maps, counters.
+//!
+//! None of it needs a capability on Linux 5.19 and later.
+
+use std::{
+    collections::HashMap,
+    io::{self, Read},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use aya::maps::{MapData, PerCpuArray};
+use sekhmet_common::kernel::{
+    FlowKey, FlowValue, Plain, ProcessKey, Residue, SocketRow, Task, kind, read_plain, stat,
+};
+
+use super::{
+    balance::{KernelCounts, PerKind},
+    load::Kernel,
+    sys,
+};
+
+/// Elements of a hash map read at a time: 65,536 flows in 16 calls.
+const BATCH: usize = 4096;
+
+impl Kernel {
+    /// One row for every socket that has an owner; nothing if the kernel has no such iterator.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn dump_sockets(&self) -> io::Result<Option<Vec<SocketRow>>> {
+        self.iterators.sockets.as_ref().map(rows).transpose()
+    }
+
+    /// One row for every process; nothing if the kernel has no such iterator.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn dump_tasks(&self) -> io::Result<Option<Vec<Task>>> {
+        self.iterators.tasks.as_ref().map(rows).transpose()
+    }
+
+    /// Gives every socket in a file table that has no owner yet the first process that holds it.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn adopt_sockets(&self) -> io::Result<()> {
+        self.iterators.files.as_ref().map_or(Ok(()), |link| rows::<SocketRow>(link).map(|_none| ()))
+    }
+
+    /// Every flow of sockets without connections.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_flows(&self) -> io::Result<Vec<(FlowKey, FlowValue)>> {
+        sys::read_hash(self.flows.fd().as_fd(), BATCH)
+    }
+
+    /// Bytes of processes that belong to no flow, since the programs were loaded.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_residues(&self) -> io::Result<HashMap<ProcessKey, Residue>> {
+        Ok(sys::read_hash(self.residues.fd().as_fd(), BATCH)?.into_iter().collect())
+    }
+
+    /// Removes a flow and returns its last counters.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_flow(&self, key: &FlowKey) -> io::Result<Option<FlowValue>> {
+        take_flow(self.flows.fd().as_fd(), key)
+    }
+
+    /// Records made and lost so far, of all CPUs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn counts(&self) -> Result<KernelCounts, aya::maps::MapError> {
+        // In this order, see `KernelCounts`.
+        let lost = per_kind(&self.lost)?;
+        let made = per_kind(&self.made)?;
+        Ok(KernelCounts { made, lost })
+    }
+
+    /// One of the counters of [`stat`], of all CPUs.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn stat(&self, index: u32) -> Result<u64, aya::maps::MapError> {
+        debug_assert!(index < stat::END, "a counter of the list");
+        Ok(self.stats.get(&index, 0)?.iter().sum())
+    }
+}
+
+/// As [`Kernel::take_flow`], while the kernel is borrowed otherwise.
+pub(super) fn take_flow(map: BorrowedFd<'_>, key: &FlowKey) -> io::Result<Option<FlowValue>> {
+    sys::take(map, key)
+}
+
+fn per_kind(counters: &PerCpuArray<MapData, u64>) -> Result<PerKind, aya::maps::MapError> {
+    let mut out = PerKind::default();
+    for (slot, index) in out.iter_mut().zip(0..kind::END) {
+        *slot = counters.get(&index, 0)?.iter().sum();
+    }
+    Ok(out)
+}
+
+/// Runs an iterator from its beginning to its end.
+fn rows<T: Plain>(link: &OwnedFd) -> io::Result<Vec<T>> {
+    let mut bytes = Vec::new();
+    sys::open_iterator(link.as_fd())?.read_to_end(&mut bytes)?;
+    Ok(bytes.chunks_exact(size_of::<T>()).filter_map(read_plain).collect())
+}

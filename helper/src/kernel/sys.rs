@@ -1,0 +1,170 @@
+//! The few `bpf(2)` commands that aya does not offer: iterators over a map, and maps read in batches.
+#![expect(unsafe_code, reason = "raw system calls")]
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+};
+
+use sekhmet_common::kernel::Plain;
+
+/// Commands (`enum bpf_cmd`).
+const LOOKUP_AND_DELETE: libc::c_long = 21;
+const LOOKUP_BATCH: libc::c_long = 24;
+const LINK_CREATE: libc::c_long = 28;
+const ITER_CREATE: libc::c_long = 33;
+/// `BPF_TRACE_ITER` (`enum bpf_attach_type`).
+const TRACE_ITER: u32 = 28;
+
+#[repr(C)]
+#[derive(Default)]
+struct LinkAttr {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    iter_info: u64,
+    iter_info_length: u32,
+    rest: [u32; 9],
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct BatchAttr {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    element_flags: u64,
+    flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct ElementAttr {
+    map: u32,
+    pad: u32,
+    key: u64,
+    value: u64,
+    flags: u64,
+}
+
+/// Binds an iterator program, to a map for those that walk one (`BPF_LINK_CREATE`, since Linux 5.8; maps 5.9).
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn link_iterator(program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>) -> io::Result<OwnedFd> {
+    // union bpf_iter_link_info
+    let info = [map.map_or(0, |map| number(map.as_raw_fd())), 0, 0, 0];
+    let attr = LinkAttr {
+        program: number(program.as_raw_fd()),
+        attach_type: TRACE_ITER,
+        iter_info: if map.is_some() { info.as_ptr().expose_provenance() as u64 } else { 0 },
+        iter_info_length: if map.is_some() { 4 } else { 0 },
+        ..LinkAttr::default()
+    };
+    // SAFETY: the attribute and what it points to outlive the call.
+    let fd = unsafe { bpf(LINK_CREATE, &attr)? };
+    // SAFETY: this command returns a new descriptor that is ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Begins one walk of a bound iterator; reading the file to its end runs it (`BPF_ITER_CREATE`). Needs no
+/// capability since Linux 5.19, and before that only where unprivileged use of bpf(2) is switched off.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn open_iterator(link: BorrowedFd<'_>) -> io::Result<File> {
+    let attr = [number(link.as_raw_fd()), 0];
+    // SAFETY: the attribute outlives the call.
+    let fd = unsafe { bpf(ITER_CREATE, &attr)? };
+    // SAFETY: this command returns a new descriptor that is ours.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// Reads a whole hash map, `batch` elements at a time (`BPF_MAP_LOOKUP_BATCH`, since Linux 5.6).
+///
+/// # Errors
+/// What the kernel says, but for `ENOSPC`: a hash bucket that is larger than the batch makes the batch larger.
+pub(super) fn read_hash<K: Plain + Default, V: Plain + Default>(
+    map: BorrowedFd<'_>,
+    mut batch: usize,
+) -> io::Result<Vec<(K, V)>> {
+    let mut out = Vec::new();
+    let mut cursor: Option<u32> = None;
+    loop {
+        let (mut keys, mut values) = (vec![K::default(); batch], vec![V::default(); batch]);
+        let (position, mut next) = (cursor.unwrap_or(0), 0u32);
+        let mut attr = BatchAttr {
+            in_batch: if cursor.is_some() { (&raw const position).expose_provenance() as u64 } else { 0 },
+            out_batch: (&raw mut next).expose_provenance() as u64,
+            keys: keys.as_mut_ptr().expose_provenance() as u64,
+            values: values.as_mut_ptr().expose_provenance() as u64,
+            count: u32::try_from(batch).unwrap_or(u32::MAX),
+            map: number(map.as_raw_fd()),
+            ..BatchAttr::default()
+        };
+        // SAFETY: all pointers in the attribute lead to live memory: `batch` keys and values of the map's own
+        // sizes (the loader checked them), and the four bytes that a hash map uses as its position.
+        let result = unsafe { bpf_mut(LOOKUP_BATCH, &mut attr) };
+        let end = match result {
+            Ok(_) => false,
+            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(e) if e.raw_os_error() == Some(libc::ENOSPC) && batch < 1 << 20 => {
+                batch *= 2;
+                continue;
+            }
+            Err(e) => return Err(e),
+        };
+        let count = usize::try_from(attr.count).unwrap_or(0);
+        out.extend(keys.into_iter().zip(values).take(count));
+        if end {
+            return Ok(out);
+        }
+        cursor = Some(next);
+    }
+}
+
+/// Takes an element out of a hash map (`BPF_MAP_LOOKUP_AND_DELETE_ELEM`, for hash maps since Linux 5.14).
+///
+/// # Errors
+/// What the kernel says, but for a missing element, which is nothing.
+pub(super) fn take<K: Plain, V: Plain + Default>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    let mut value = V::default();
+    let attr = ElementAttr {
+        map: number(map.as_raw_fd()),
+        key: core::ptr::from_ref(key).expose_provenance() as u64,
+        value: (&raw mut value).expose_provenance() as u64,
+        ..ElementAttr::default()
+    };
+    // SAFETY: key and value are live and of the map's own sizes, which the loader checked.
+    match unsafe { bpf(LOOKUP_AND_DELETE, &attr) } {
+        Ok(_) => Ok(Some(value)),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Descriptors are never negative.
+fn number(fd: RawFd) -> u32 {
+    fd.unsigned_abs()
+}
+
+/// # Safety
+/// `attr` is what the command expects, with pointers that are valid for the command's reads and writes.
+unsafe fn bpf<A>(command: libc::c_long, attr: &A) -> io::Result<RawFd> {
+    // SAFETY: as the caller promises.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, core::ptr::from_ref(attr), size_of::<A>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(RawFd::try_from(result).unwrap_or(-1)) }
+}
+
+/// # Safety
+/// As [`bpf`]; the kernel may write to the attribute as well.
+unsafe fn bpf_mut<A>(command: libc::c_long, attr: &mut A) -> io::Result<RawFd> {
+    // SAFETY: as the caller promises.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, core::ptr::from_mut(attr), size_of::<A>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(RawFd::try_from(result).unwrap_or(-1)) }
+}

@@ -1,0 +1,97 @@
+//! The engine's thread: feeds the one owner of state and carries its effects to the edges.
+
+use std::{
+    io, thread,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, after, never, select_biased};
+use sekhmet_common::time::Timestamp;
+
+use crate::{
+    bus::Outlet,
+    engine::input::{Effect, IdentityRequest, Input},
+};
+
+/// How often what has gathered is published.
+pub const TICK: Duration = Duration::from_millis(250);
+
+/// The pure core: the only owner of state.
+pub trait Fold: Send + 'static {
+    /// Takes in one input and says what should be done.
+    fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect>;
+}
+
+/// The ends of every channel between the engine and the rest of the helper.
+pub struct Edges {
+    /// What the sources saw.
+    pub sources: Receiver<Input>,
+    /// What clients want.
+    pub clients: Receiver<Input>,
+    /// What was found out about processes.
+    pub identities: Receiver<Input>,
+    /// What should be found out.
+    pub identify: Sender<IdentityRequest>,
+    /// The way to the clients.
+    pub outlet: Outlet,
+    /// Told whether anybody watches.
+    pub watched: Box<dyn FnMut(bool) + Send>,
+    /// Closed when the helper should end.
+    pub stop: Receiver<()>,
+}
+
+/// Starts the thread. It ends when `stop` is closed.
+///
+/// # Errors
+/// If there can be no thread.
+pub fn start(engine: impl Fold, edges: Edges) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("engine".into()).spawn(move || own(engine, edges))
+}
+
+fn own(mut engine: impl Fold, mut edges: Edges) {
+    let mut next_tick = Instant::now() + TICK;
+    loop {
+        // A busy source must not keep the tick, or a client, waiting: those come first.
+        let until_tick = next_tick.saturating_duration_since(Instant::now());
+        let input = select_biased! {
+            recv(edges.stop) -> _ => return,
+            recv(after(until_tick)) -> _ => {
+                // Ticks that were missed, in a suspended machine for instance, are not made up for.
+                next_tick = (next_tick + TICK).max(Instant::now());
+                Some(Input::Tick)
+            }
+            recv(edges.clients) -> input => open(input, &mut edges.clients),
+            recv(edges.identities) -> input => open(input, &mut edges.identities),
+            recv(edges.sources) -> input => open(input, &mut edges.sources),
+        };
+        let Some(input) = input else { continue };
+        for effect in engine.step(input, Timestamp::now()) {
+            edges.carry(effect);
+        }
+    }
+}
+
+/// What was received; a channel without senders is replaced by one that stays silent.
+fn open(
+    received: Result<Input, crossbeam_channel::RecvError>,
+    channel: &mut Receiver<Input>,
+) -> Option<Input> {
+    received.inspect_err(|_closed| *channel = never()).ok()
+}
+
+impl Edges {
+    fn carry(&mut self, effect: Effect) {
+        match effect {
+            Effect::Identify(request) => match self.identify.try_send(request) {
+                Ok(()) => {}
+                // The process keeps the name that the kernel gave; its next exec asks again.
+                Err(TrySendError::Full(request)) => {
+                    tracing::debug!(id = request.id.0, "too many processes wait for identification");
+                }
+                Err(TrySendError::Disconnected(_)) => tracing::trace!("nobody identifies processes"),
+            },
+            Effect::Watched(watched) => (self.watched)(watched),
+            Effect::Snapshot { .. } | Effect::Publish { .. } | Effect::Status(_) => self.outlet.send(effect),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The interface's description against the running helper.
+
+use std::{collections::HashMap, time::Duration};
+
+use sekhmet_common::{
+    bus::{API_MINOR, COVERAGE_KINDS, COVERAGE_SOURCES, COVERAGE_UPTIME_MS},
+    coverage::Mode,
+};
+use sekhmet_helper::{
+    bus::{actions::OPEN_PROPERTIES, monitor::XML},
+    engine::input::StatusReport,
+};
+use zbus::{OwnedVariant, message::Flags};
+
+use crate::stage::{MONITOR, Stage, call};
+
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
+const QUIET: Flags = Flags::empty();
+
+/// `(name, attribute)` of every element of one kind in the interface that the file describes.
+fn described<'a>(kind: &str, attribute: &str) -> Vec<(&'a str, &'a str)> {
+    let monitor = XML.split("<interface name=\"org.sekhmet.Helper1.Monitor\">").nth(1).unwrap();
+    let monitor = monitor.split("</interface>").next().unwrap();
+    let value = |element: &'a str, name: &str| -> &'a str {
+        let from = element.find(&format!("{name}=\"")).map(|at| &element[at + name.len() + 2..]);
+        from.and_then(|rest| rest.split('"').next()).unwrap_or("")
+    };
+    let start = format!("<{kind} ");
+    let elements = monitor.split(start.as_str()).skip(1);
+    elements.map(|e| e.split('>').next().unwrap()).map(|e| (value(e, "name"), value(e, attribute))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_helper_shows_the_file_and_answers_as_it_says() {
+    let stage = Stage::new().await;
+    let caller = stage.bus.connect_as(1).await.unwrap();
+    let reply = call(&caller, "org.freedesktop.DBus.Introspectable", "Introspect", QUIET, &()).await.unwrap();
+    assert_eq!(reply.body().deserialize::<String>().unwrap(), XML);
+
+    let mut properties = described("property", "type");
+    assert_eq!(properties.len(), 4);
+    for (name, signature) in &properties {
+        let reply = call(&caller, PROPERTIES, "Get", QUIET, &(MONITOR, name)).await.unwrap();
+        let value: OwnedVariant = reply.body().deserialize().unwrap();
+        assert_eq!(value.value_signature().to_string(), *signature, "{name}");
+    }
+    properties.sort_unstable();
+    let names: Vec<&str> = properties.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, OPEN_PROPERTIES.map(|(_, name)| name), "what anybody may read is in the table");
+    assert!(described("property", "access").iter().all(|(_, access)| *access == "read"));
+
+    let reply = call(&caller, PROPERTIES, "GetAll", QUIET, &MONITOR).await.unwrap();
+    let all: HashMap<String, OwnedVariant> = reply.body().deserialize().unwrap();
+    assert_eq!(all.len(), properties.len());
+    assert_eq!(u32::try_from(all["ApiMinor"].clone()).unwrap(), API_MINOR);
+    assert_eq!(described("method", "name"), [("OpenEventStream", "OpenEventStream")]);
+    assert_eq!(described("arg", "type"), [("options", "a{sv}"), ("stream", "h")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn coverage_has_the_types_that_are_documented() {
+    let stage = Stage::new().await;
+    let caller = stage.bus.connect_as(1).await.unwrap();
+    let reply = call(&caller, PROPERTIES, "Get", QUIET, &(MONITOR, "Coverage")).await.unwrap();
+    let value: OwnedVariant = reply.body().deserialize().unwrap();
+    let coverage = HashMap::<String, OwnedVariant>::try_from(value).unwrap();
+    for (key, signature) in
+        [(COVERAGE_UPTIME_MS, "t"), (COVERAGE_SOURCES, "a(sssss)"), (COVERAGE_KINDS, "a(sttttt)")]
+    {
+        assert_eq!(coverage[key].value_signature().to_string(), signature, "{key}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proxy_of_clients_fits() {
+    let stage = Stage::new().await;
+    let status = sekhmet_client::status(Some(stage.bus.address())).await.unwrap();
+    assert_eq!((status.version.as_str(), status.mode.as_str()), (env!("CARGO_PKG_VERSION"), "full"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_mode_is_told() {
+    let stage = Stage::new().await;
+    let caller = stage.bus.connect_as(1).await.unwrap();
+    let helper = sekhmet_client::monitor::MonitorProxy::new(&caller).await.unwrap();
+    assert_eq!(helper.mode().await.unwrap(), "full");
+    stage.publish(StatusReport { mode: Mode::Reduced, ..StatusReport::default() });
+    tokio::time::timeout(Duration::from_secs(10), async {
+        // The proxy caches; only the signal changes what it says.
+        while helper.mode().await.unwrap() != "reduced" {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+}

@@ -1,0 +1,241 @@
+//! The helper's bus thread and engine thread, with a mirror in the engine's place.
+
+use std::{
+    collections::HashMap,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender, bounded};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{RecvFlags, recv},
+};
+use sekhmet_common::{
+    bus::{OPTION_SCOPE, PATH, SERVICE},
+    event::Event,
+    mirror::Mirror,
+    time::Timestamp,
+    wire,
+};
+use sekhmet_helper::{
+    bus::{self, Notice},
+    engine::input::{Effect, Input, Observation, Scope, StatusReport},
+    run::owner::{self, Edges, Fold},
+};
+use sekhmet_testkit::{bus::TestBus, polkit::MockPolkit};
+use zbus::{Connection, Message, Variant, message::Flags};
+
+pub(crate) const MONITOR: &str = "org.sekhmet.Helper1.Monitor";
+
+/// A helper without a kernel.
+pub(crate) struct Stage {
+    pub bus: TestBus,
+    pub polkit: MockPolkit,
+    pub notices: Receiver<Notice>,
+    pub seen: Receiver<Input>,
+    events: Sender<Input>,
+    _stop: Sender<()>,
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        Self::with(bus::limits::Figures::default()).await
+    }
+
+    pub async fn with(figures: bus::limits::Figures) -> Self {
+        let bus = TestBus::start().unwrap();
+        let polkit = MockPolkit::start(&bus).await.unwrap();
+        let (to_engine, clients) = bounded(256);
+        let (notice, notices) = bounded(64);
+        let (note, seen) = bounded(4096);
+        let (events, sources) = bounded(64);
+        let (stop, stopped) = bounded(0);
+        let options =
+            bus::Options { address: Some(bus.address().into()), figures, status: StatusReport::default() };
+        let (outlet, _thread) = bus::start(options, to_engine, notice).unwrap();
+        let edges = Edges {
+            sources,
+            clients,
+            identities: crossbeam_channel::never(),
+            identify: bounded(1).0,
+            outlet,
+            watched: Box::new(|_| {}),
+            stop: stopped,
+        };
+        owner::start(Replay { mirror: Mirror::new(), clients: HashMap::new(), note }, edges).unwrap();
+        let stage = Self { bus, polkit, notices, seen, events, _stop: stop };
+        stage.serving();
+        stage
+    }
+
+    /// Waits until the helper has its name.
+    pub fn serving(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match self.notices.recv_deadline(deadline).unwrap() {
+                Notice::Serving => return,
+                Notice::Lost(_) => {}
+            }
+        }
+    }
+
+    /// What the engine hears from clients next that fits.
+    pub fn hears<T>(&self, fits: impl Fn(&Input) -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let input = self.seen.recv_deadline(deadline).expect("the engine never heard it");
+            if let Some(found) = fits(&input) {
+                return found;
+            }
+        }
+    }
+
+    /// Lets the engine publish this to everybody.
+    pub fn publish(&self, status: StatusReport) {
+        self.events.send(Input::Coverage { mode: status.mode, sources: status.sources }).unwrap();
+    }
+
+    /// Lets the engine publish something of about this many bytes to everybody.
+    pub fn publish_bytes(&self, bytes: u64) {
+        let lost = Observation::Lost {
+            at: Timestamp(1),
+            kind: sekhmet_common::coverage::RecordKind::Exec,
+            count: bytes,
+        };
+        self.events.send(Input::Observed(vec![lost])).unwrap();
+    }
+}
+
+/// Tells every client the same mirror. Own and others' processes are the engine's business.
+struct Replay {
+    mirror: Mirror,
+    clients: HashMap<sekhmet_helper::engine::input::ClientId, Scope>,
+    note: Sender<Input>,
+}
+
+impl Replay {
+    fn everybody(&self, events: Vec<Event>) -> Vec<Effect> {
+        let mut scopes: Vec<Scope> = self.clients.values().copied().collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        scopes.into_iter().map(|scope| Effect::Publish { scope, events: events.clone().into() }).collect()
+    }
+}
+
+impl Fold for Replay {
+    fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        if !matches!(input, Input::Tick | Input::Balance(_)) {
+            self.note.send(input.clone()).unwrap();
+        }
+        match input {
+            Input::Subscribe { client, scope } => {
+                self.clients.insert(client, scope);
+                vec![Effect::Snapshot { client, events: self.mirror.replicate(now).into() }]
+            }
+            Input::Resync { client } if self.clients.contains_key(&client) => {
+                vec![Effect::Snapshot { client, events: self.mirror.replicate(now).into() }]
+            }
+            Input::Unsubscribe { client } => {
+                self.clients.remove(&client);
+                Vec::new()
+            }
+            Input::Coverage { mode, sources } => {
+                let status = StatusReport { mode, sources: sources.clone(), balance: Vec::new() };
+                let mut effects = vec![Effect::Status(status)];
+                effects.extend(self.everybody(vec![Event::Coverage { at: now, mode, sources }]));
+                effects
+            }
+            Input::Observed(seen) => {
+                let [Observation::Lost { count, .. }] = seen[..] else { return Vec::new() };
+                let text = vec![b'x'; usize::try_from(count).unwrap()];
+                self.everybody(vec![Event::SnapshotBegin {
+                    at: now,
+                    version: text.into(),
+                    watching_since: now,
+                    mode: Default::default(),
+                }])
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// Calls a method of the helper and gives the reply, or the name of the error.
+pub(crate) async fn call<B>(
+    connection: &Connection,
+    interface: &str,
+    method: &str,
+    flags: Flags,
+    body: &B,
+) -> Result<Message, String>
+where
+    B: serde::Serialize + zbus::Type,
+{
+    let message = Message::method_call(PATH, method)
+        .destination(SERVICE)
+        .interface(interface)
+        .with_flags(flags)
+        .build(body)
+        .unwrap();
+    reply_to(connection, message).await
+}
+
+/// Sends a message and waits for its answer.
+pub(crate) async fn reply_to(connection: &Connection, message: Message) -> Result<Message, String> {
+    let mut replies = zbus::MessageStream::from(connection);
+    let serial = message.primary_header().serial_num();
+    connection.send(&message).await.unwrap();
+    let answer = async {
+        loop {
+            let reply = next(&mut replies).await.expect("the bus is gone").unwrap();
+            if reply.header().reply_serial() == Some(serial) {
+                return reply;
+            }
+        }
+    };
+    let reply = tokio::time::timeout(Duration::from_secs(130), answer).await.expect("no answer");
+    match reply.header().error_name() {
+        Some(name) => Err(name.to_string()),
+        None => Ok(reply),
+    }
+}
+
+pub(crate) async fn next(stream: &mut zbus::MessageStream) -> Option<zbus::Result<Message>> {
+    use futures_core::Stream;
+    std::future::poll_fn(|context| std::pin::Pin::new(&mut *stream).poll_next(context)).await
+}
+
+/// Opens a stream.
+pub(crate) async fn open(connection: &Connection, scope: &str, flags: Flags) -> Result<OwnedFd, String> {
+    let options = HashMap::from([(OPTION_SCOPE, Variant::from(scope))]);
+    let reply = call(connection, MONITOR, "OpenEventStream", flags, &options).await?;
+    let fd: zbus::OwnedFd = reply.body().deserialize().unwrap();
+    Ok(fd.into())
+}
+
+/// The next frame, or nothing at the end of the stream.
+pub(crate) fn frame(stream: &OwnedFd) -> Option<Vec<Event>> {
+    assert!(wait(stream, Duration::from_secs(20)), "no frame came");
+    let mut buffer = vec![0; wire::FRAME_MAX + 1];
+    match recv(stream, &mut buffer, RecvFlags::DONTWAIT).unwrap().0 {
+        0 => None,
+        length => Some(wire::decode(&buffer[..length]).unwrap()),
+    }
+}
+
+/// Whether there is something to read, or an end, within a time.
+pub(crate) fn wait(stream: &OwnedFd, time: Duration) -> bool {
+    let timeout =
+        Timespec { tv_sec: time.as_secs().try_into().unwrap(), tv_nsec: time.subsec_nanos().into() };
+    poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&timeout)).unwrap() > 0
+}
+
+/// Reads until the stream ends.
+pub(crate) fn drain(stream: &OwnedFd) -> usize {
+    let mut frames = 0;
+    while frame(stream).is_some() {
+        frames += 1;
+    }
+    frames
+}

@@ -1,0 +1,40 @@
+//! What this executable does when the suite starts it as somebody's child.
+
+use std::{
+    process::{Command, ExitCode, Stdio},
+    time::Duration,
+};
+
+/// The first argument of a child.
+pub(crate) const WORD: &str = "--child";
+
+/// A command that runs this executable with `arguments`; its lines go nowhere.
+pub(crate) fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.arg(WORD).args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+}
+
+/// `exit STATUS [ANYTHING…]`, `abort`, or `thread`: the first thread ends before the second.
+pub(crate) fn run(arguments: &[String]) -> ExitCode {
+    match arguments.first().map(String::as_str) {
+        Some("exit") => ExitCode::from(arguments.get(1).and_then(|s| s.parse().ok()).unwrap_or(255)),
+        Some("abort") => std::process::abort(),
+        Some("thread") => {
+            let second = std::thread::Builder::new().spawn(|| {
+                std::thread::sleep(Duration::from_millis(150));
+                std::process::exit(9);
+            });
+            assert!(second.is_ok(), "no thread");
+            end_this_thread()
+        }
+        _ => ExitCode::from(255),
+    }
+}
+
+#[expect(unsafe_code, reason = "only this call ends one thread and leaves its process")]
+fn end_this_thread() -> ! {
+    // SAFETY: the thread holds nothing that anybody waits for.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    std::process::abort()
+}

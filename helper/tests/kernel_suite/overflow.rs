@@ -1,0 +1,65 @@
+//! A ring that nobody reads: what finds no room is counted, and no byte is missing from the process's total.
+
+use std::{
+    io::{Read, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket},
+};
+
+use sekhmet_common::kernel::{Residue, kind, stat};
+use sekhmet_helper::kernel::Kernel;
+
+use crate::{
+    tap::Tap,
+    watch::{is_me, me},
+};
+
+/// Room in the flow map here; ten times the records that the ring has room for.
+pub(crate) const FLOWS: u32 = 8192;
+
+pub(crate) fn run(tap: &mut Tap, kernel: Kernel) {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    // One flow, and so one record, for each port; half as many again as the flow map has room for.
+    let mut sent = 0u64;
+    for port in (1u16..).take(FLOWS as usize * 3 / 2) {
+        // Errors are the answers of ports on which nobody listens; then nothing was sent.
+        while socket.send_to(&[1; 10], (Ipv4Addr::LOCALHOST, port)).is_err() {}
+        sent += 1;
+    }
+    let counts = kernel.counts().unwrap();
+    let packets = kind::PACKET_FLOW as usize;
+    let good = counts.lost[packets] > 0 && counts.made[packets] > counts.lost[packets];
+    tap.check("a full ring is counted", good, &format!("{counts:?}"));
+    let full = kernel.stat(stat::FLOW_MAP_FULL).unwrap();
+    tap.check("a full flow map is counted", full > 0, "it is not");
+
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(&[2; 5000]).unwrap();
+    server.read_exact(&mut [0; 5000]).unwrap();
+    // What a dump has told is not told again.
+    let rows = kernel.dump_sockets().unwrap().unwrap_or_default();
+    let mine = rows.iter().filter(|row| row.process.tgid == me().0 && row.counters.tx_bytes == 5000).count();
+    tap.check("the dump shows the connection", mine == 1, &format!("{mine} rows"));
+    client.write_all(&[2; 1234]).unwrap();
+    server.read_exact(&mut [0; 1234]).unwrap();
+    drop(client);
+    assert_eq!(server.read(&mut [0; 1]).unwrap(), 0);
+    drop(server);
+
+    let in_flows: u64 = kernel
+        .read_flows()
+        .unwrap()
+        .iter()
+        .filter(|(key, value)| value.process.tgid == me().0 && key.tuple.protocol == 17)
+        .map(|(_, value)| value.counters.tx_bytes)
+        .sum();
+    let wanted = Residue { tx_bytes: sent * 10 - in_flows + 1234, rx_bytes: 1234 };
+    let residues = kernel.read_residues().unwrap();
+    let found = residues.iter().find(|(key, _)| {
+        is_me(Some(sekhmet_helper::engine::input::ProcessKey { tgid: key.tgid, start_ns: key.start_ns }))
+    });
+    let good = found.is_some_and(|(_, residue)| *residue == wanted);
+    let name = format!("no byte is missing: {in_flows} in flows, {} beside them", wanted.tx_bytes);
+    tap.check(&name, good, &format!("wanted {wanted:?}, found {found:?}"));
+}

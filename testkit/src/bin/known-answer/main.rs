@@ -1,0 +1,118 @@
+//! Compares what `sekhmetctl` shows with traffic whose amounts, processes and ends are known.
+//!
+//! Runs beside a helper (`cargo xtask with-helper -- known-answer all`), prints TAP, ends with 1 on a difference.
+
+mod checker;
+mod dice;
+mod flows;
+mod pair;
+mod processes;
+mod report;
+mod stranger;
+
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use sekhmet_testkit::traffic;
+
+use crate::{checker::Checker, report::Report};
+
+#[derive(Parser)]
+struct Arguments {
+    /// Where `sekhmetctl` is; beside this program by default.
+    #[arg(long, global = true)]
+    ctl: Option<PathBuf>,
+    /// Bytes that a TCP counter may differ by.
+    #[arg(long, global = true, default_value_t = 2)]
+    tcp_slack: u64,
+    #[command(subcommand)]
+    case: Case,
+}
+
+#[derive(Subcommand)]
+enum Case {
+    /// Flows over TCP and UDP, IPv4 and IPv6, loopback and a second host, and how they end.
+    Flows {
+        /// How many rounds with new random sizes.
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+    },
+    /// Many processes that live a few milliseconds.
+    ShortLived {
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        count: usize,
+    },
+    /// Opens a connection, writes the truth to FILE and holds it until standard input ends.
+    Hold {
+        /// Where to write the truth as JSON lines.
+        file: PathBuf,
+    },
+    /// A process and a connection that `hold` opened before the helper started.
+    PreExisting {
+        /// What `hold` wrote.
+        file: PathBuf,
+    },
+    /// Run as a user without rights: own processes only, nonsense is refused, the helper stays.
+    Stranger,
+    /// (internal) the server side of a plan
+    #[command(hide = true)]
+    Serve { plan: String, listen: SocketAddr },
+    /// (internal) the client side of a plan
+    #[command(hide = true)]
+    Connect { plan: String, server: SocketAddr },
+    /// (internal) connects, sends, ends
+    #[command(hide = true)]
+    Blip { server: SocketAddr, bytes: usize, token: String },
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("known-answer: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<bool> {
+    match &arguments.case {
+        Case::Serve { plan, listen } => {
+            traffic::serve(&serde_json::from_str(plan)?, *listen)?;
+            Ok(true)
+        }
+        Case::Connect { plan, server } => {
+            traffic::connect(&serde_json::from_str(plan)?, *server)?;
+            Ok(true)
+        }
+        Case::Blip { server, bytes, .. } => {
+            let mut stream = std::net::TcpStream::connect(server)?;
+            stream.write_all(&vec![0x62; *bytes])?;
+            Ok(true)
+        }
+        Case::Hold { file } => processes::hold(file).map(|()| true),
+        case => {
+            let mut report = Report::default();
+            let checker = Checker { ctl: ctl_path(arguments)?, tcp_slack: arguments.tcp_slack };
+            match case {
+                Case::Flows { rounds } => flows::flows(&checker, *rounds, &mut report)?,
+                Case::ShortLived { count } => processes::short_lived(&checker, *count, &mut report)?,
+                Case::PreExisting { file } => processes::pre_existing(&checker, file, &mut report)?,
+                Case::Stranger => stranger::stranger(&checker, &mut report)?,
+                _ => {}
+            }
+            report.close()
+        }
+    }
+}
+
+fn ctl_path(arguments: &Arguments) -> Result<PathBuf> {
+    match &arguments.ctl {
+        Some(path) => Ok(path.clone()),
+        None => Ok(std::env::current_exe()?.with_file_name("sekhmetctl")),
+    }
+}

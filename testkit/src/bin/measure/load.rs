@@ -1,0 +1,110 @@
+//! Many short connections, and what one of them costs.
+
+use std::{
+    io::Read,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::helper::Helper;
+
+/// Servers on as many loopback addresses, so that the client's ports do not run out.
+const SERVERS: u8 = 16;
+
+/// Opens and closes `rate` connections a second for `seconds`, looking at the helper meanwhile.
+pub(crate) fn load(ctl: &Path, rate: u64, seconds: u64) -> Result<Value> {
+    let helper = Helper::find()?;
+    let taken = Arc::new(AtomicU64::new(0));
+    let servers = listen(&taken)?;
+    let cpu_before = helper.cpu_seconds()?;
+    let start = Instant::now();
+    let mut made = 0_u64;
+    while start.elapsed() < Duration::from_secs(seconds) {
+        let due = (start.elapsed().as_secs_f64() * rate as f64) as u64;
+        while made < due {
+            let server = servers[(made % u64::from(SERVERS)) as usize];
+            drop(TcpStream::connect(server).context("connect")?);
+            made += 1;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let took = start.elapsed().as_secs_f64();
+    let percent = (helper.cpu_seconds()? - cpu_before) / took * 100.0;
+    // Two polls and some ticks later everything has been read.
+    std::thread::sleep(Duration::from_secs(4));
+    let output = Command::new(ctl).args(["status", "--json"]).output().context("sekhmetctl status")?;
+    ensure!(output.status.success(), "sekhmetctl status: {}", String::from_utf8_lossy(&output.stderr));
+    let status: Value = serde_json::from_slice(&output.stdout)?;
+    let number = |part: &str, kind: &str| status[part][kind].as_i64().unwrap_or(0);
+    let kinds = status["made"].as_object().context("made")?;
+    let unaccounted: i64 = kinds
+        .keys()
+        .map(|k| {
+            (number("made", k) - number("delivered", k) - number("lost", k) - number("filtered", k)).abs()
+        })
+        .sum();
+    let lost: i64 = kinds.keys().map(|k| number("lost", k)).sum();
+    // Each connection is told at least when it opens, is established, and closes, on both sides five times in all.
+    let told = number("made", "tcp_state");
+    ensure!(
+        told >= 5 * i64::try_from(made)?,
+        "{made} connections, but only {told} changes of state were made"
+    );
+    Ok(json!({
+        "connections": made, "accepted": taken.load(Ordering::Relaxed), "per_second": made as f64 / took,
+        "helper_cpu_percent_of_a_core": percent, "helper_rss_mb": helper.rss_mb()?,
+        "lost": lost, "unaccounted": unaccounted,
+    }))
+}
+
+fn listen(taken: &Arc<AtomicU64>) -> Result<Vec<SocketAddr>> {
+    (1..=SERVERS)
+        .map(|n| {
+            let listener = TcpListener::bind((Ipv4Addr::new(127, 0, 0, n), 0))?;
+            let address = listener.local_addr()?;
+            let taken = Arc::clone(taken);
+            std::thread::Builder::new().name("server".into()).spawn(move || {
+                for mut stream in listener.incoming().flatten() {
+                    // The client closes first: its end is what this read waits for.
+                    if stream.read(&mut [0; 1]).is_ok() {
+                        taken.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            })?;
+            Ok(address)
+        })
+        .collect()
+}
+
+/// Costs that a program feels, with or without a helper.
+pub(crate) fn costs(count: u32) -> Result<Value> {
+    let taken = Arc::new(AtomicU64::new(0));
+    let servers = listen(&taken)?;
+    let start = Instant::now();
+    for n in 0..count {
+        drop(TcpStream::connect(servers[(n % u32::from(SERVERS)) as usize])?);
+    }
+    let connect_ns = start.elapsed().as_nanos() as f64 / f64::from(count);
+    let (asks, answers) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+    asks.connect(answers.local_addr()?)?;
+    answers.connect(asks.local_addr()?)?;
+    let mut buffer = [0; 64];
+    let start = Instant::now();
+    for _ in 0..count {
+        asks.send(&buffer)?;
+        answers.recv(&mut buffer)?;
+        answers.send(&buffer)?;
+        asks.recv(&mut buffer)?;
+    }
+    let udp_ns = start.elapsed().as_nanos() as f64 / f64::from(count);
+    Ok(json!({ "connect_close_ns": connect_ns, "udp_ping_pong_ns": udp_ns, "count": count }))
+}

@@ -1,0 +1,100 @@
+//! `cargo xtask test`: every check of the project in one order, each timed, with one closing line.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+
+mod arrows;
+mod cargo_parts;
+mod dependencies;
+mod files;
+mod live;
+mod metadata;
+mod summary;
+
+use crate::setup::{self, Purpose};
+use crate::{bpf, shell};
+use summary::{Line, Outcome, Tally};
+
+/// A complete run on a new two-core machine must stay below this (set-up included).
+const BUDGET: Duration = Duration::from_secs(45 * 60);
+
+/// What the person asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// The inner loop: nothing that boots, builds for release or needs minutes.
+    Fast,
+    /// What decides whether a change is good.
+    Whole,
+}
+
+/// One part of the run.
+struct Part {
+    name: &'static str,
+    in_fast: bool,
+    run: fn() -> Result<Outcome>,
+}
+
+const fn part(name: &'static str, in_fast: bool, run: fn() -> Result<Outcome>) -> Part {
+    Part { name, in_fast, run }
+}
+
+/// In the order in which they should fail: cheapest and clearest first. The eBPF object comes before everything that
+/// compiles the helper, because the helper carries it.
+const PARTS: &[Part] = &[
+    part("format", true, cargo_parts::format),
+    part("spelling", true, cargo_parts::spelling),
+    part("files", true, files::check),
+    part("arrows", true, arrows::check),
+    part("unused dependencies", true, dependencies::check),
+    part("eBPF object", true, build_object),
+    part("clippy", true, cargo_parts::clippy),
+    part("licences, bans, sources", true, cargo_parts::deny),
+    part("advisories", false, cargo_parts::advisories),
+    part("documentation", false, cargo_parts::documentation),
+    part("tests", true, cargo_parts::tests),
+    part("doc tests", false, cargo_parts::doc_tests),
+    part("kernel suite, this kernel", true, live::kernel_suite),
+    part("known answers, real polkit", false, live::known_answers),
+    part("window, virtual display", false, live::window),
+    part("kernel suite, Linux 6.1", false, live::virtual_machine),
+];
+
+/// Sets up, runs the parts, prints the table and the closing line.
+///
+/// # Errors
+/// When set-up fails or any part fails. Later parts run all the same.
+pub(crate) fn run(extent: Extent, yes: bool) -> Result<()> {
+    let begun = Instant::now();
+    let mut purposes = vec![Purpose::Build, Purpose::Test, Purpose::Bus];
+    if extent == Extent::Whole {
+        purposes.extend([Purpose::Screenshot, Purpose::Vm]);
+    }
+    setup::ensure(&purposes, yes)?;
+    let mut lines = vec![Line::new("set-up", begun.elapsed(), Outcome::Passed(1))];
+    for part in PARTS.iter().filter(|part| extent == Extent::Whole || part.in_fast) {
+        shell::say(format!("── {} ──", part.name));
+        let started = Instant::now();
+        let outcome = (part.run)().unwrap_or_else(|error| {
+            shell::say(format!("{}: {error:#}", part.name));
+            Outcome::Failed { passed: 0, failed: 1 }
+        });
+        lines.push(Line::new(part.name, started.elapsed(), outcome));
+    }
+    summary::print_table(&lines);
+    let took = begun.elapsed();
+    if took > BUDGET {
+        shell::say(format!("OVER BUDGET: {} minutes of {}", took.as_secs() / 60, BUDGET.as_secs() / 60));
+    }
+    let tally: Tally = lines.iter().map(|line| &line.outcome).sum();
+    shell::result_line(tally.to_string());
+    if tally.failed > 0 {
+        bail!("{} failed", tally.failed);
+    }
+    Ok(())
+}
+
+fn build_object() -> Result<Outcome> {
+    bpf::build()?;
+    Ok(Outcome::Passed(1))
+}

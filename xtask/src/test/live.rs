@@ -1,0 +1,130 @@
+//! The parts of the test run that need a real kernel, a real bus, a display or a whole machine.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+
+use super::summary::{Outcome, Tally};
+use crate::vm::tap::Report;
+use crate::with_helper::{self, Options};
+use crate::{build, paths, run, shell, vm};
+
+/// Every program loads, attaches and fires on the kernel this machine runs.
+pub(super) fn kernel_suite() -> Result<Outcome> {
+    if !shell::can_become_root() {
+        return Ok(Outcome::Skipped("needs root".into()));
+    }
+    let suite = build_test("sekhmet-helper", "kernel_suite")?;
+    let mut command = as_root_with_environment(&suite);
+    command.env("SEKHMET_BPF_OBJECT", paths::bpf_object());
+    let (status, text) = shell::run_and_read(&mut command)?;
+    let report = Report::read(&text);
+    if let Some(fault) = report.fault(status.code()) {
+        bail!("{fault}");
+    }
+    Ok(Tally::from(report).into())
+}
+
+/// Traffic of known amounts against what the real helper shows, as root and as a user without rights.
+pub(super) fn known_answers() -> Result<Outcome> {
+    if !shell::can_become_root() {
+        return Ok(Outcome::Skipped("needs root".into()));
+    }
+    build::packages(&["sekhmet-helper", "sekhmet-ctl", "sekhmet-testkit"], true)?;
+    let mut tally = Tally::default();
+    for (user, arguments) in [(None, ["flows"]), (None, ["short-lived"]), (Some("nobody"), ["stranger"])] {
+        tally += known_answer(user, arguments.map(OsString::from).to_vec())?;
+    }
+    tally += pre_existing()?;
+    Ok(tally.into())
+}
+
+/// A process and its connection are there before the helper starts, and stay until it was looked at.
+fn pre_existing() -> Result<Tally> {
+    let folder = tempfile::tempdir().context("cannot make a folder for the truth")?;
+    let truth = folder.path().join("truth.jsonl");
+    let mut holder = Command::new(test_program()).arg("hold").arg(&truth).stdin(Stdio::piped()).spawn()?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !truth.is_file() {
+        if let Some(status) = holder.try_wait()? {
+            bail!("known-answer hold ended: {status}");
+        }
+        if Instant::now() > deadline {
+            holder.kill()?;
+            bail!("known-answer hold opened no connection within 10 s");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let outcome = known_answer(None, vec!["pre-existing".into(), truth.into_os_string()]);
+    drop(holder.stdin.take());
+    holder.wait()?;
+    outcome
+}
+
+fn known_answer(user: Option<&str>, arguments: Vec<OsString>) -> Result<Tally> {
+    let options = Options { user: user.map(str::to_owned), is_debug: true, ..Options::default() };
+    let name = arguments[0].to_string_lossy().into_owned();
+    let argv = [vec![test_program().into_os_string()], arguments].concat();
+    let (status, text) = shell::run_and_read(&mut with_helper::command(&options, argv)?)?;
+    let report = Report::read(&text);
+    match report.fault(status.code()) {
+        Some(fault) if report.failed.is_empty() => bail!("known-answer {name}: {fault}"),
+        _ => Ok(report.into()),
+    }
+}
+
+fn test_program() -> PathBuf {
+    paths::target().join("debug/known-answer")
+}
+
+/// The real window with the real helper on a virtual display: a picture comes out and is not of one colour.
+pub(super) fn window() -> Result<Outcome> {
+    if !shell::can_become_root() {
+        return Ok(Outcome::Skipped("needs root".into()));
+    }
+    let picture = paths::target().join("test/window.png");
+    std::fs::create_dir_all(picture.parent().context("the picture lies in a folder")?)?;
+    if picture.exists() {
+        std::fs::remove_file(&picture)?;
+    }
+    run::run(&run::Options { yes: true, screenshot: Some(picture.clone()), seconds: 5, is_debug: true })?;
+    let convert =
+        shell::find("magick").or_else(|| shell::find("convert")).context("ImageMagick is missing")?;
+    let colours = shell::output(Command::new(convert).arg(&picture).args(["-format", "%k", "info:-"]))?;
+    let colours: u64 =
+        colours.trim().parse().with_context(|| format!("not a number of colours: {colours:?}"))?;
+    // An empty window has its background and little else; text alone brings dozens of shades.
+    if colours < 32 {
+        bail!("the picture has {colours} colours: nothing was drawn");
+    }
+    Ok(Outcome::Passed(1))
+}
+
+/// The same suite on the oldest kernel that is supported.
+pub(super) fn virtual_machine() -> Result<Outcome> {
+    if std::env::consts::ARCH != "x86_64" {
+        return Ok(Outcome::Skipped("virtual machines run on x86_64 only so far".into()));
+    }
+    let report = vm::run("6.1", &vm::Guest::build(None)?)?;
+    Ok(Tally::from(report).into())
+}
+
+/// Builds one test executable and gives its path.
+fn build_test(package: &str, name: &str) -> Result<PathBuf> {
+    let mut cargo = shell::cargo();
+    cargo.args(["test", "--no-run", "--locked", "-p", package, "--test", name]);
+    let text = shell::output(cargo.args(["--message-format", "json"]))?;
+    vm::executable_in(&text, name).with_context(|| format!("cargo built no test {name} in {package}"))
+}
+
+fn as_root_with_environment(program: &PathBuf) -> Command {
+    if shell::is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("sudo");
+    command.args(["-n", "--preserve-env", "--"]).arg(program);
+    command
+}
