@@ -1,4 +1,5 @@
 //! `sekhmetctl` as a program, with a player of recorded events in the helper's place.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     io::Read,
