@@ -1,6 +1,6 @@
 //! Measures one second of a busy window: 10,000 flows move, rows are rebuilt and laid out.
 //!
-//! `cargo run --release --example bench_window [FLOWS [ROUNDS]]` prints one JSON object.
+//! `cargo run --release --example bench_window [FLOWS [ROUNDS [LEVEL]]]` prints one JSON object.
 
 use std::{
     cell::RefCell,
@@ -82,7 +82,7 @@ fn main() -> io::Result<()> {
     let mut arguments = std::env::args().skip(1).map(|a| a.parse::<u64>());
     let flows = arguments.next().and_then(Result::ok).unwrap_or(10_000);
     let rounds = arguments.next().and_then(Result::ok).unwrap_or(100);
-    let unfold = u8::try_from(arguments.next().and_then(Result::ok).unwrap_or(0)).unwrap_or(0);
+    let unfold = arguments.next().and_then(Result::ok).and_then(|level| u8::try_from(level).ok());
     let feed = Feed::default();
     let link = feed.clone();
     let settings = Settings { unfold, ..Settings::default() };

@@ -43,7 +43,7 @@ impl App {
                 .screenshot
                 .as_ref()
                 .map(|path| Screenshot::new(path.clone(), settings.after())),
-            unfold: settings.unfold,
+            unfold: settings.unfold(),
             select: settings.select.clone(),
         }
     }

@@ -29,9 +29,10 @@ pub struct Settings {
     /// Begin with this text in the search box
     #[arg(long, value_name = "TEXT")]
     pub search: Option<String>,
-    /// Begin with every program unfolded down to this level
-    #[arg(long, value_name = "LEVEL", default_value_t = 0)]
-    pub unfold: u8,
+    /// Begin with every program unfolded down to this level: 1 processes, 2 hosts, 3 connections; a picture
+    /// shows everything unless told otherwise
+    #[arg(long, value_name = "LEVEL")]
+    pub unfold: Option<u8>,
     /// Begin with the first row of this name selected
     #[arg(long, value_name = "NAME")]
     pub select: Option<String>,
@@ -98,6 +99,11 @@ impl Settings {
     /// How much of the log is taken in at once.
     pub fn start(&self) -> Duration {
         Duration::from_secs(self.start)
+    }
+
+    /// Down to which level rows are unfolded at first.
+    pub fn unfold(&self) -> u8 {
+        self.unfold.unwrap_or(if self.screenshot.is_some() { 3 } else { 0 })
     }
 
     /// When the picture is taken; nonsense is the default.

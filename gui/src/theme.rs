@@ -278,6 +278,7 @@ fn visuals(theme: Theme, p: &Palette) -> Visuals {
     v.error_fg_color = p.refused;
     v.override_text_color = Some(p.text);
     v.weak_text_color = Some(p.text3);
+    v.text_cursor.stroke = Stroke::new(2.0, p.text);
     v.selection.bg_fill = p.sel;
     v.selection.stroke = Stroke::new(2.0, p.text);
     let shadow = egui::Shadow { offset: [0, 2], blur: 8, spread: 0, color: Color32::from_black_alpha(56) };
