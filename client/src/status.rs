@@ -6,7 +6,7 @@ use sekhmet_common::bus::{COVERAGE_KINDS, COVERAGE_SOURCES, COVERAGE_UPTIME_MS};
 use tokio::time::timeout;
 use zbus::{Connection, OwnedVariant, conn::Builder, proxy::CacheProperties};
 
-use crate::{link::Reason, monitor::MonitorProxy};
+use crate::{monitor::MonitorProxy, update::Reason};
 
 /// How long the helper may take to answer, its start by the bus included.
 const ANSWER_MAX: Duration = Duration::from_secs(10);

@@ -159,7 +159,7 @@ fn search_filters_and_suggests() {
     w.harness.state_mut().model_mut().invalidate();
     w.step();
     assert_eq!(w.names(), ["backup.py", "backup.py", "vault.backup.example"][..1]);
-    w.harness.state_mut().model_mut().screen.search_for("host:vidoe.example");
+    w.harness.state_mut().model_mut().screen.search_for("host:vidoe.example"); // typos: wrong on purpose
     w.harness.state_mut().model_mut().invalidate();
     w.step();
     assert!(w.has("Nothing matches in the last 5 min"));

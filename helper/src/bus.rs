@@ -7,6 +7,7 @@ pub mod limits;
 pub mod monitor;
 pub mod reply;
 pub mod service;
+pub mod shared;
 pub mod stream;
 
 use std::{
@@ -33,7 +34,8 @@ use zbus::{
 use crate::{
     bus::{
         limits::{Figures, Limits},
-        service::{Service, Shared},
+        service::Service,
+        shared::Shared,
     },
     engine::input::{Effect, Input, StatusReport},
 };

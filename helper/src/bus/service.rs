@@ -6,14 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::Sender;
 use sekhmet_common::bus::{MONITOR, PATH};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use zbus::{Connection, Message, MessageStream, Variant, names::OwnedUniqueName};
@@ -26,9 +22,10 @@ use crate::{
         limits::{Exceeded, Limits, Permit},
         monitor::{self, OpenRequest, PROPERTIES},
         reply::{CallError, answer, next},
-        stream::{Tally, frames},
+        shared::Shared,
+        stream::frames,
     },
-    engine::input::{ClientId, Effect, Input, Scope, StatusReport},
+    engine::input::{ClientId, Effect, Input, Scope},
 };
 
 /// How many callers' users are remembered. The bus never gives a unique name to a second connection.
@@ -39,25 +36,6 @@ const REPORTS_MAX: usize = 256;
 
 /// How often the balance of the streams is told.
 const BALANCE_EVERY: Duration = Duration::from_secs(1);
-
-/// What outlives a connection.
-#[derive(Debug)]
-pub struct Shared {
-    /// Tells the engine about clients.
-    pub engine: Sender<Input>,
-    /// When the helper began to watch.
-    pub since: Instant,
-    /// The last report of the engine.
-    pub status: StatusReport,
-    /// Counts the messages to all clients.
-    pub tally: Arc<Tally>,
-    /// The number of the next client.
-    pub next_client: u64,
-    /// Inputs that found no room.
-    pub unsent: Vec<Input>,
-    /// Set when effects found no room on the way here.
-    pub missed: Arc<AtomicBool>,
-}
 
 /// The service on one connection.
 #[derive(Debug)]
@@ -362,29 +340,6 @@ impl<'a> Service<'a> {
         if let Err(error) = answer::<()>(&self.connection, call, Err(error)).await {
             tracing::debug!(%error, "the bus left before an answer");
         }
-    }
-}
-
-impl Shared {
-    /// Milliseconds since the helper began to watch.
-    fn uptime_ms(&self) -> u64 {
-        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Tells the engine something. What finds no room waits: a forgotten `Unsubscribe` would leave a client
-    /// in the engine for ever. There can be no more of these than streams are opened.
-    fn tell(&mut self, input: Input) {
-        self.unsent.push(input);
-        let mut sent = 0;
-        for input in &self.unsent {
-            match self.engine.try_send(input.clone()) {
-                Ok(()) => sent += 1,
-                Err(_full) => break,
-            }
-        }
-        self.unsent.drain(..sent);
-        // The balance is told anew every second; old ones need not wait.
-        self.unsent.retain(|input| !matches!(input, Input::Balance(_)));
     }
 }
 

@@ -43,18 +43,26 @@ pub(crate) fn latency(ctl: &Path, count: usize) -> Result<Value> {
         std::thread::sleep(Duration::from_micros(17_000 + (n as u64 * 7919) % 23_000));
     }
     let mut found: Vec<f64> = Vec::with_capacity(count);
+    let mut first = HashMap::new();
     let deadline = Instant::now() + Duration::from_secs(5);
     while !opened.is_empty() {
         let Ok((at, line)) = told.recv_timeout(deadline.saturating_duration_since(Instant::now())) else {
             break;
         };
         let event: Value = serde_json::from_str(&line)?;
-        let flow = &event["flow"];
-        if event["type"] == "flow_opened" && flow["remote"]["port"] == server.port() {
-            let port = flow["local"]["port"].as_u64().and_then(|p| u16::try_from(p).ok());
-            if let Some(before) = port.and_then(|p| opened.remove(&p)) {
-                found.push(at.duration_since(before).as_secs_f64() * 1000.0);
-            }
+        let is_opening = event["type"] == "flow_opened";
+        // A connection gets its local port after its first event; that one says only the remote side.
+        let (id, flow) =
+            if is_opening { (&event["flow"]["id"], &event["flow"]) } else { (&event["id"], &event) };
+        if flow["remote"]["port"] != server.port() {
+            continue;
+        }
+        if is_opening {
+            first.insert(id.to_string(), at);
+        }
+        let port = flow["local"]["port"].as_u64().and_then(|p| u16::try_from(p).ok());
+        if let (Some(before), Some(at)) = (port.and_then(|p| opened.remove(&p)), first.get(&id.to_string())) {
+            found.push(at.duration_since(before).as_secs_f64() * 1000.0);
         }
     }
     watch.kill()?;
