@@ -1,4 +1,5 @@
 //! The link against a real bus and a player in the helper's place.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{
     sync::mpsc::{Receiver, RecvTimeoutError, sync_channel},

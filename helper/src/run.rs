@@ -2,25 +2,22 @@
 
 pub mod owner;
 mod signals;
+mod source;
 
 use std::{io, thread, time::Duration};
 
-use crossbeam_channel::{Receiver, Sender, bounded, select, tick};
+use crossbeam_channel::{Receiver, bounded, select, tick};
 use sd_notify::NotifyState;
-use sekhmet_common::{
-    coverage::{Mode, SourceStatus},
-    display::escape,
-    time::Timestamp,
-};
+use sekhmet_common::{display::escape, time::Timestamp};
 
 use crate::{
     bus::{self, BusError, Notice, limits::Figures},
     engine::{
         Engine, Limits, OUTSTANDING_MAX, Start,
-        input::{Effect, Input, StatusReport},
+        input::{Effect, Input},
     },
     identify,
-    kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader, clock::Clock},
+    kernel::{Reader, clock::Clock},
     run::owner::{Edges, Fold},
 };
 
@@ -63,7 +60,8 @@ pub enum RunError {
 pub fn run(settings: Settings) -> Result<(), RunError> {
     let ends = signals::listen()?;
     let (seen, sources) = bounded(SOURCES_MAX);
-    let source = watch(settings.reduced, &seen)?;
+    let source = source::watch(settings.reduced, &seen)?;
+    drop(seen);
     let (wishes, clients) = bounded(INPUTS_MAX);
     let (notices, heard) = bounded(16);
     let options =
@@ -73,15 +71,16 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let (identify, requests) = bounded(OUTSTANDING_MAX);
     let (answers, identities) = bounded(INPUTS_MAX);
     let identifier = identify::spawn(identify::Paths::default(), requests, answers)?;
-    let watched = source.interval;
+    let watched = source.watched;
     let engine =
         start_engine(Edges { sources, clients, identities, identify, outlet, watched, stop: stopped })?;
-    let threads = [("bus", bus), ("identify", identifier), ("engine", engine)];
+    let mut threads = vec![("bus", bus), ("identify", identifier), ("engine", engine)];
+    threads.extend(source.poller.map(|poller| ("reduced", poller)));
     let result = attend(&heard, &ends, source.reader.as_ref(), &threads);
     tell_manager(&[NotifyState::Stopping]);
-    // The engine first: with it go the outlet and so the others: the bus says good-bye to its clients.
+    // With the engine go its ends of all channels, and so the others; the bus says good-bye to its clients.
     drop(stop);
-    for (name, thread) in threads.into_iter().rev() {
+    for (name, thread) in threads {
         if thread.join().is_err() {
             tracing::error!(name, "a thread had panicked");
         }
@@ -93,58 +92,6 @@ impl Fold for Engine {
     fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
         Self::step(self, input, now)
     }
-}
-
-/// What feeds the engine.
-struct Source {
-    reader: Option<Reader>,
-    /// What can be seen with it.
-    status: StatusReport,
-    /// Told whether anybody watches.
-    interval: Box<dyn FnMut(bool) + Send>,
-}
-
-/// Starts the best source there is.
-fn watch(reduced: bool, seen: &Sender<Input>) -> io::Result<Source> {
-    let loaded = if reduced {
-        tracing::info!("kernel programs are left out as asked");
-        None
-    } else {
-        let options = kernel::Options::default();
-        kernel::load(&options)
-            .inspect_err(|error| {
-                tracing::warn!(error = %escape(error.to_string().as_bytes()), "no kernel programs");
-            })
-            .ok()
-    };
-    let Some(kernel) = loaded else {
-        let status = announce(seen, Mode::Reduced, Vec::new());
-        return Ok(Source { reader: None, status, interval: Box::new(|_| {}) });
-    };
-    let status = announce(seen, mode(&kernel), kernel.sources());
-    let reader = kernel::start(kernel, seen.clone())?;
-    let pace = reader.pace();
-    let interval = move |watched| pace.set(if watched { INTERVAL_WATCHED } else { INTERVAL_ALONE });
-    Ok(Source { reader: Some(reader), status, interval: Box::new(interval) })
-}
-
-/// A program that was refused and has no replacement means that something is not seen.
-fn mode(kernel: &Kernel) -> Mode {
-    let misses = kernel.sources().iter().any(|source| source.status == SourceStatus::Missing);
-    if misses { Mode::Reduced } else { Mode::Full }
-}
-
-fn announce(
-    seen: &Sender<Input>,
-    mode: Mode,
-    sources: Vec<sekhmet_common::coverage::Source>,
-) -> StatusReport {
-    let status = StatusReport { mode, sources: sources.clone(), balance: Vec::new() };
-    // The channel is empty and its receiver is held by the caller.
-    if seen.try_send(Input::Coverage { mode, sources }).is_err() {
-        tracing::error!("no room for the first word");
-    }
-    status
 }
 
 fn start_engine(edges: Edges) -> io::Result<thread::JoinHandle<()>> {

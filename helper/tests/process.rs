@@ -1,4 +1,5 @@
 //! The helper as a process: whose rights it takes, how it begins, how it ends. Needs root, as its service does.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "a test fails by panicking")]
 
 use std::{
     fs,

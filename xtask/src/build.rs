@@ -11,8 +11,7 @@ use crate::{bpf, paths, shell};
 /// # Errors
 /// When the eBPF object or a program does not build.
 pub(crate) fn all(is_debug: bool) -> Result<PathBuf> {
-    bpf::build()?;
-    cargo_build(&["sekhmet-helper", "sekhmet-ctl", "sekhmet"], is_debug)
+    packages(&["sekhmet-helper", "sekhmet-ctl", "sekhmet"], is_debug)
 }
 
 /// Builds the helper alone and gives its path.
@@ -20,11 +19,15 @@ pub(crate) fn all(is_debug: bool) -> Result<PathBuf> {
 /// # Errors
 /// When the eBPF object or the helper does not build.
 pub(crate) fn helper(is_debug: bool) -> Result<PathBuf> {
-    bpf::build()?;
-    Ok(cargo_build(&["sekhmet-helper"], is_debug)?.join("sekhmet-helper"))
+    Ok(packages(&["sekhmet-helper"], is_debug)?.join("sekhmet-helper"))
 }
 
-fn cargo_build(packages: &[&str], is_debug: bool) -> Result<PathBuf> {
+/// Builds the programs of some packages and gives their folder.
+///
+/// # Errors
+/// When the eBPF object or a program does not build.
+pub(crate) fn packages(packages: &[&str], is_debug: bool) -> Result<PathBuf> {
+    bpf::build()?;
     let mut cargo = shell::cargo();
     cargo.args(["build", "--locked", "--quiet"]);
     for package in packages {

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod bpf;
 mod build;
 mod display;
@@ -89,6 +90,14 @@ enum Task {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         argv: Vec<OsString>,
     },
+    /// Measure, print a table with ratios and limits, write target/bench/NAME.json
+    Bench {
+        /// One benchmark; all when left out
+        name: Option<String>,
+        /// Do not ask before installing
+        #[arg(long)]
+        yes: bool,
+    },
     /// Boot distribution kernels and run the kernel suite in them
     Vm {
         /// Kernel series, such as 6.1; may be given more than once
@@ -143,6 +152,7 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Test { yes, fast } => {
             test::run(if fast { test::Extent::Fast } else { test::Extent::Whole }, yes)?;
         }
+        Task::Bench { name, yes } => bench::run(name.as_deref(), yes)?,
         Task::WithHelper { options, argv } => return with_helper::run(&options, argv).map(ExitCode::from),
         Task::OnDisplay { argv } => {
             return display::run(&argv).map(with_helper::exit_code).map(ExitCode::from);

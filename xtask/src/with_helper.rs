@@ -182,6 +182,7 @@ fn inside(options: &Options, helper: &Path, argv: &[OsString]) -> Result<ExitSta
     })?;
     let mut command = stage::command_as(options.user.as_deref(), argv, &folder)?;
     command.env("SEKHMET_HELPER_PID_FILE", folder.join(service::PID_FILE)).env("SEKHMET_HELPER_LOG", &log);
+    command.env("SEKHMET_HELPER_READY_MS", format!("{:.1}", service.ready_after().as_secs_f64() * 1000.0));
     // A bus address from outside of the namespace would lead past the private bus.
     command.env_remove("DBUS_SYSTEM_BUS_ADDRESS").env_remove("DBUS_STARTER_ADDRESS");
     let status = command.status().with_context(|| format!("cannot start `{}`", shell::shown(&command)));

@@ -67,9 +67,7 @@ impl Engine {
     /// A flow ended.
     pub(super) fn flow_ended(&mut self, at: Timestamp, sight: &FlowSight, end: FlowEnd) {
         let Some(id) = self.flow_seen(sight) else {
-            if self.flows.by_key.remove(&sight.key).is_some() {
-                self.flows.forget_datagram(sight.key.cookie(), &sight.key);
-            } else {
+            if !self.flows.forget_datagram(&sight.key) {
                 // It found no room on the list, but its bytes belong to the totals.
                 let owner = sight.owner.and_then(|key| self.owner_of(at, key));
                 self.ledger.add_bytes(at, owner, sight.counters);
@@ -81,6 +79,8 @@ impl Engine {
         let exited = flow.process.is_some_and(|p| self.has_exited(p));
         let reason = ends::reason(&sight.key, end, exited);
         self.close(at, id, reason);
+        // The source begins to count anew when this remote is heard of again; then it is a new flow.
+        self.flows.forget_datagram(&sight.key);
     }
 
     /// A socket without connections was released.
@@ -261,10 +261,9 @@ impl Engine {
 
     /// The source of datagram counters does not forget when a flow ages here, so its counters are kept.
     fn forget_key(&mut self, record: &Record, counted: Counters, reason: Option<EndReason>) {
-        let cookie = record.key.cookie();
         if reason != Some(EndReason::Aged) {
             self.flows.by_key.remove(&record.key);
-            self.flows.forget_datagram(cookie, &record.key);
+            self.flows.forget_datagram(&record.key);
             return;
         }
         self.flows.by_key.insert(record.key, Slot::Aged(plus(record.base, counted)));
@@ -272,8 +271,7 @@ impl Engine {
         while self.flows.aged.len() > self.limits.flows_max {
             let Some(key) = self.flows.aged.pop_front() else { break };
             if matches!(self.flows.by_key.get(&key), Some(Slot::Aged(_))) {
-                self.flows.by_key.remove(&key);
-                self.flows.forget_datagram(key.cookie(), &key);
+                self.flows.forget_datagram(&key);
             }
         }
     }
@@ -303,13 +301,20 @@ impl Engine {
 }
 
 impl Flows {
-    fn forget_datagram(&mut self, cookie: u64, key: &FlowKey) {
+    /// Forgets which flow a datagram key means. Whether one was known. A stream's key is used only once, so it
+    /// is kept until its flow leaves the list: what is told late is still that flow's.
+    fn forget_datagram(&mut self, key: &FlowKey) -> bool {
+        let cookie = match key {
+            FlowKey::Stream { .. } => return self.by_key.contains_key(key),
+            FlowKey::Datagram { cookie, .. } => *cookie,
+        };
         if let Some(keys) = self.datagrams.get_mut(&cookie) {
             keys.remove(key);
             if keys.is_empty() {
                 self.datagrams.remove(&cookie);
             }
         }
+        self.by_key.remove(key).is_some()
     }
 }
 

@@ -47,8 +47,6 @@ pub struct Btf<'a> {
     types: Vec<&'a [u8]>,
     /// Structs by name. Forward declarations are another kind and do not get in the way.
     structs: HashMap<&'a [u8], u32>,
-    /// Functions by name.
-    functions: HashMap<&'a [u8], u32>,
     strings: &'a [u8],
 }
 
@@ -89,7 +87,7 @@ pub fn parse(bytes: &[u8]) -> Result<Btf<'_>, BtfError> {
     };
     let (mut rest, strings) = (section(8)?, section(16)?);
     let whole = rest.len();
-    let mut btf = Btf { types: vec![&[]], structs: HashMap::new(), functions: HashMap::new(), strings };
+    let mut btf = Btf { types: vec![&[]], structs: HashMap::new(), strings };
     while !rest.is_empty() {
         let id = btf.types.len();
         if id > TYPES_MAX {
@@ -139,22 +137,24 @@ impl<'a> Btf<'a> {
 
     /// How many parameters a function has.
     pub fn parameters(&self, function: &str) -> Option<u32> {
-        let id = *self.functions.get(function.as_bytes())?;
-        let prototype = word(self.types.get(id as usize)?, 8)?;
+        // Looked for one by one: a table of all 60,000 functions would cost every start more than this does.
+        let wanted = |one: &&[u8]| {
+            word(one, 4).map(kind_of) == Some(kind::FUNC)
+                && word(one, 0).map(|at| string(self.strings, at)) == Some(function.as_bytes())
+        };
+        let prototype = word(self.types.iter().copied().find(|one| wanted(one))?, 8)?;
         let info = word(self.types.get(prototype as usize)?, 4)?;
         (kind_of(info) == kind::FUNC_PROTO).then_some(count_of(info) as u32)
     }
 
     fn register(&mut self, one: &'a [u8], info: u32, id: usize) {
-        let names = match kind_of(info) {
-            // The first definition counts; a second one of the same name is some driver's own.
-            kind::STRUCT if count_of(info) > 0 => &mut self.structs,
-            kind::FUNC => &mut self.functions,
-            _ => return,
-        };
+        if kind_of(info) != kind::STRUCT || count_of(info) == 0 {
+            return;
+        }
         let name = word(one, 0).map_or(&[][..], |at| string(self.strings, at));
         if !name.is_empty() {
-            names.entry(name).or_insert(u32::try_from(id).unwrap_or(0));
+            // The first definition counts; a second one of the same name is some driver's own.
+            self.structs.entry(name).or_insert(u32::try_from(id).unwrap_or(0));
         }
     }
 

@@ -8,7 +8,10 @@ use aya::{
 };
 use sekhmet_common::{
     coverage::Source,
-    kernel::{ABI_SYMBOL, ABI_VERSION, FlowKey, FlowValue, ProcessKey, Residue, SocketState},
+    kernel::{
+        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, Residue,
+        SocketState,
+    },
 };
 
 use super::{
@@ -28,11 +31,21 @@ pub struct Options {
     pub cgroup: Option<PathBuf>,
     /// Programs that are left out as if the kernel had refused them, for tests and odd machines.
     pub without: Vec<String>,
+    /// Bytes of the ring: a power of two times the page size.
+    pub events_bytes: u32,
+    /// Flows without connection that are counted one by one at a time.
+    pub flows_max: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { btf: PathBuf::from("/sys/kernel/btf/vmlinux"), cgroup: None, without: Vec::new() }
+        Self {
+            btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
+            cgroup: None,
+            without: Vec::new(),
+            events_bytes: EVENTS_BYTES as u32,
+            flows_max: FLOWS_MAX as u32,
+        }
     }
 }
 
@@ -79,6 +92,7 @@ pub struct Kernel {
     pub(super) stats: PerCpuArray<MapData, u64>,
     pub(super) flows: MapData,
     pub(super) residues: MapData,
+    pub(super) flows_max: usize,
     pub(super) iterators: Iterators,
     outcomes: Vec<Outcome>,
 }
@@ -111,6 +125,7 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     drop(bytes);
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&types)).override_global(ABI_SYMBOL, &ABI_VERSION, true);
+    loader.map_max_entries("EVENTS", options.events_bytes).map_max_entries("FLOWS", options.flows_max);
     for (name, value) in &globals {
         loader.override_global(name, value, true);
     }
@@ -129,6 +144,7 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         stats: take_typed(&mut ebpf, "STATS")?,
         flows: take_hash(&mut ebpf, "FLOWS")?,
         residues: take_hash(&mut ebpf, "RESIDUES")?,
+        flows_max: options.flows_max as usize,
         ebpf,
         iterators,
         outcomes,

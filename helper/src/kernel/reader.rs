@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
     flow::Counters,
-    kernel::{FLOWS_MAX, FlowKey, FlowValue, ProcessKey, Residue},
+    kernel::{FlowKey, FlowValue, ProcessKey, Residue},
 };
 
 use super::{
@@ -217,7 +217,7 @@ impl Worker {
         self.outbox.extend(self.book.rows(rows.as_deref().unwrap_or_default(), now_ns, seeding));
         self.drain();
         let alive: Option<HashSet<u64>> = rows.map(|rows| rows.iter().map(|row| row.cookie).collect());
-        let crowded = flows.len() > FLOWS_MAX / 4 * 3;
+        let crowded = flows.len() > self.kernel.flows_max / 4 * 3;
         let map = self.kernel.flows.fd().as_fd();
         let over = self.book.settle(alive.as_ref(), now_ns, crowded, |key| take(map, key));
         self.outbox.extend(over);

@@ -1,4 +1,5 @@
 //! The bus side of the helper against a real message bus, with a polkit that answers as it is told.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod authority;
 mod hostile;

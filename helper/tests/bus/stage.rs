@@ -30,20 +30,20 @@ pub(crate) const MONITOR: &str = "org.sekhmet.Helper1.Monitor";
 
 /// A helper without a kernel.
 pub(crate) struct Stage {
-    pub bus: TestBus,
-    pub polkit: MockPolkit,
-    pub notices: Receiver<Notice>,
-    pub seen: Receiver<Input>,
+    pub(crate) bus: TestBus,
+    pub(crate) polkit: MockPolkit,
+    pub(crate) notices: Receiver<Notice>,
+    pub(crate) seen: Receiver<Input>,
     events: Sender<Input>,
     _stop: Sender<()>,
 }
 
 impl Stage {
-    pub async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(bus::limits::Figures::default()).await
     }
 
-    pub async fn with(figures: bus::limits::Figures) -> Self {
+    pub(crate) async fn with(figures: bus::limits::Figures) -> Self {
         let bus = TestBus::start().unwrap();
         let polkit = MockPolkit::start(&bus).await.unwrap();
         let (to_engine, clients) = bounded(256);
@@ -70,7 +70,7 @@ impl Stage {
     }
 
     /// Waits until the helper has its name.
-    pub fn serving(&self) {
+    pub(crate) fn serving(&self) {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             match self.notices.recv_deadline(deadline).unwrap() {
@@ -81,7 +81,7 @@ impl Stage {
     }
 
     /// What the engine hears from clients next that fits.
-    pub fn hears<T>(&self, fits: impl Fn(&Input) -> Option<T>) -> T {
+    pub(crate) fn hears<T>(&self, fits: impl Fn(&Input) -> Option<T>) -> T {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let input = self.seen.recv_deadline(deadline).expect("the engine never heard it");
@@ -92,12 +92,12 @@ impl Stage {
     }
 
     /// Lets the engine publish this to everybody.
-    pub fn publish(&self, status: StatusReport) {
+    pub(crate) fn publish(&self, status: StatusReport) {
         self.events.send(Input::Coverage { mode: status.mode, sources: status.sources }).unwrap();
     }
 
     /// Lets the engine publish something of about this many bytes to everybody.
-    pub fn publish_bytes(&self, bytes: u64) {
+    pub(crate) fn publish_bytes(&self, bytes: u64) {
         let lost = Observation::Lost {
             at: Timestamp(1),
             kind: sekhmet_common::coverage::RecordKind::Exec,

@@ -32,11 +32,12 @@ fn main() -> ExitCode {
     tap.note(&format!("uid {}", rustix::process::geteuid().as_raw()));
     logs::install();
     // The first kernel is never read: its ring runs full.
-    if let Some(kernel) = load(&mut tap) {
+    let small = Options { events_bytes: 1 << 16, flows_max: overflow::FLOWS, ..Options::default() };
+    if let Some(kernel) = load(&mut tap, &small) {
         overflow::run(&mut tap, kernel);
     }
     let before = Before::open();
-    if let Some(kernel) = load(&mut tap) {
+    if let Some(kernel) = load(&mut tap, &Options::default()) {
         probes(&mut tap, &kernel);
         give_away(&mut tap, &release);
         let mut watch = Watch::start(kernel);
@@ -52,9 +53,9 @@ fn main() -> ExitCode {
 }
 
 /// Without the right to load there is nothing to test, and that is said; any other refusal is a failure.
-fn load(tap: &mut Tap) -> Option<Kernel> {
+fn load(tap: &mut Tap, options: &Options) -> Option<Kernel> {
     let began = Instant::now();
-    match kernel::load(&Options::default()) {
+    match kernel::load(options) {
         Ok(kernel) => {
             tap.note(&format!("loaded and attached in {} ms", began.elapsed().as_millis()));
             Some(kernel)

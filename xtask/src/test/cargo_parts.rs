@@ -62,6 +62,8 @@ pub(super) fn deny() -> Result<Outcome> {
             shell::run(cargo_deny(manifest)?.args([
                 "check",
                 "--hide-inclusion-graph",
+                "-A",
+                "license-exception-not-encountered",
                 "bans",
                 "licenses",
                 "sources",

@@ -1,18 +1,16 @@
 //! The parts of the test run that need a real kernel, a real bus, a display or a whole machine.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::metadata;
-use super::summary::{Outcome, Tally, read_test_counts};
+use super::summary::{Outcome, Tally};
 use crate::vm::tap::Report;
 use crate::with_helper::{self, Options};
-use crate::{paths, run, shell, vm};
-
-/// Test executables with this prefix are run under `with-helper`: they find a system bus, polkit and a helper there.
-const WITH_HELPER_PREFIX: &str = "with_helper";
+use crate::{build, paths, run, shell, vm};
 
 /// Every program loads, attaches and fires on the kernel this machine runs.
 pub(super) fn kernel_suite() -> Result<Outcome> {
@@ -27,42 +25,59 @@ pub(super) fn kernel_suite() -> Result<Outcome> {
     if let Some(fault) = report.fault(status.code()) {
         bail!("{fault}");
     }
-    Ok(Tally { passed: report.passed, failed: 0, skipped: report.skipped }.into())
+    Ok(Tally::from(report).into())
 }
 
-/// Tests that speak to the real helper through the real polkit.
-pub(super) fn with_helper() -> Result<Outcome> {
+/// Traffic of known amounts against what the real helper shows, as root and as a user without rights.
+pub(super) fn known_answers() -> Result<Outcome> {
     if !shell::can_become_root() {
         return Ok(Outcome::Skipped("needs root".into()));
     }
-    let mut tests = Vec::new();
-    for package in metadata::members()? {
-        for target in package.targets.iter().filter(|target| target.kind.iter().any(|kind| kind == "test")) {
-            if target.name.starts_with(WITH_HELPER_PREFIX) {
-                tests.push((package.name.clone(), target.name.clone()));
-            }
-        }
-    }
-    if tests.is_empty() {
-        bail!("no test executable named {WITH_HELPER_PREFIX}… in the workspace");
-    }
+    build::packages(&["sekhmet-helper", "sekhmet-ctl", "sekhmet-testkit"], true)?;
     let mut tally = Tally::default();
-    for (package, name) in tests {
-        let test = build_test(&package, &name)?;
-        let options = Options { is_debug: true, ..Options::default() };
-        let mut command = with_helper::command(&options, [test.into_os_string(), "--test-threads=1".into()])?;
-        let (status, text) = shell::run_and_read(&mut command)?;
-        let counts = read_test_counts(&text);
-        match counts {
-            Some(counts) if status.success() == (counts.failed == 0) => {
-                tally.passed += counts.passed;
-                tally.failed += counts.failed;
-                tally.skipped += counts.skipped;
-            }
-            _ => bail!("{name}: {status}"),
-        }
+    for (user, arguments) in [(None, ["flows"]), (None, ["short-lived"]), (Some("nobody"), ["stranger"])] {
+        tally += known_answer(user, arguments.map(OsString::from).to_vec())?;
     }
+    tally += pre_existing()?;
     Ok(tally.into())
+}
+
+/// A process and its connection are there before the helper starts, and stay until it was looked at.
+fn pre_existing() -> Result<Tally> {
+    let folder = tempfile::tempdir().context("cannot make a folder for the truth")?;
+    let truth = folder.path().join("truth.jsonl");
+    let mut holder = Command::new(test_program()).arg("hold").arg(&truth).stdin(Stdio::piped()).spawn()?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !truth.is_file() {
+        if let Some(status) = holder.try_wait()? {
+            bail!("known-answer hold ended: {status}");
+        }
+        if Instant::now() > deadline {
+            holder.kill()?;
+            bail!("known-answer hold opened no connection within 10 s");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let outcome = known_answer(None, vec!["pre-existing".into(), truth.into_os_string()]);
+    drop(holder.stdin.take());
+    holder.wait()?;
+    outcome
+}
+
+fn known_answer(user: Option<&str>, arguments: Vec<OsString>) -> Result<Tally> {
+    let options = Options { user: user.map(str::to_owned), is_debug: true, ..Options::default() };
+    let name = arguments[0].to_string_lossy().into_owned();
+    let argv = [vec![test_program().into_os_string()], arguments].concat();
+    let (status, text) = shell::run_and_read(&mut with_helper::command(&options, argv)?)?;
+    let report = Report::read(&text);
+    match report.fault(status.code()) {
+        Some(fault) if report.failed.is_empty() => bail!("known-answer {name}: {fault}"),
+        _ => Ok(report.into()),
+    }
+}
+
+fn test_program() -> PathBuf {
+    paths::target().join("debug/known-answer")
 }
 
 /// The real window with the real helper on a virtual display: a picture comes out and is not of one colour.
@@ -94,7 +109,7 @@ pub(super) fn virtual_machine() -> Result<Outcome> {
         return Ok(Outcome::Skipped("virtual machines run on x86_64 only so far".into()));
     }
     let report = vm::run("6.1", &vm::Guest::build(None)?)?;
-    Ok(Tally { passed: report.passed, failed: 0, skipped: report.skipped }.into())
+    Ok(Tally::from(report).into())
 }
 
 /// Builds one test executable and gives its path.

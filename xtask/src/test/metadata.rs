@@ -23,8 +23,6 @@ pub(super) struct Package {
     pub manifest_path: PathBuf,
     /// What it says it depends on.
     pub dependencies: Vec<Dependency>,
-    /// Libraries, programs, tests.
-    pub targets: Vec<Target>,
 }
 
 /// One line of a dependency table.
@@ -36,15 +34,6 @@ pub(super) struct Dependency {
     pub rename: Option<String>,
     /// Absent for ordinary ones, `dev` or `build` else.
     pub kind: Option<String>,
-}
-
-/// One thing that cargo builds from a package.
-#[derive(Debug, Deserialize)]
-pub(super) struct Target {
-    /// Its name.
-    pub name: String,
-    /// `lib`, `bin`, `test`, `custom-build` …
-    pub kind: Vec<String>,
 }
 
 /// The members of the workspace.

@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::iter::Sum;
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use crate::shell;
+use crate::vm::tap::Report;
 
 /// How one part ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +86,20 @@ impl<'a> Sum<&'a Outcome> for Tally {
                 skipped: tally.skipped + skipped,
             }
         })
+    }
+}
+
+impl AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+}
+
+impl From<Report> for Tally {
+    fn from(report: Report) -> Self {
+        Self { passed: report.passed, failed: report.failed.len() as u64, skipped: report.skipped }
     }
 }
 

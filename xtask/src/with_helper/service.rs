@@ -45,6 +45,7 @@ pub(super) struct Settings {
 
 /// A running helper and the thread that looks after it.
 pub(super) struct Service {
+    ready_after: Duration,
     wants_stop: Arc<AtomicBool>,
     keeper: JoinHandle<Result<u32>>,
 }
@@ -66,15 +67,24 @@ impl Service {
             .name("helper keeper".into())
             .spawn(move || keep(&settings, listener, &stop, &tell_ready))
             .context("cannot start a thread")?;
-        let service = Self { wants_stop, keeper };
+        let began = Instant::now();
+        let mut service = Self { ready_after: Duration::ZERO, wants_stop, keeper };
         let why = match ready.recv_timeout(READY_WITHIN) {
-            Ok(()) => return Ok(service),
+            Ok(()) => {
+                service.ready_after = began.elapsed();
+                return Ok(service);
+            }
             Err(RecvTimeoutError::Timeout) => format!("was not ready within {} s", READY_WITHIN.as_secs()),
             Err(RecvTimeoutError::Disconnected) => "ended before it was ready".to_owned(),
         };
         let ended = service.stop().err().map(|error| format!("{error:#}\n")).unwrap_or_default();
         let said = fs::read_to_string(&log).unwrap_or_default();
         bail!("the helper {why}. {ended}Its log:\n{}", tail(&said, 60));
+    }
+
+    /// From the start of the program to its READY=1.
+    pub(super) fn ready_after(&self) -> Duration {
+        self.ready_after
     }
 
     /// Ends the helper with SIGTERM and the thread after it.

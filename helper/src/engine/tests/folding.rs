@@ -271,6 +271,24 @@ fn a_quiet_datagram_flow_ages_and_new_packets_make_a_new_one_without_counting_tw
 }
 
 #[test]
+fn a_datagram_flow_that_its_source_ended_begins_anew_from_zero() {
+    let mut s = stage();
+    s.observe([
+        Observation::Flow(datagram(7, 10, 1, bytes(100, 9))),
+        ended(datagram(7, 10, 1, bytes(110, 9)), FlowEnd::Vanished),
+        Observation::Flow(datagram(7, 10, 1, bytes(5, 1))),
+        Observation::SocketReleased { at: AT, cookie: 7 },
+    ]);
+    let flows: Vec<_> =
+        s.engine.mirror().flows().map(|f| (f.counters.tx_bytes, f.end_reason.unwrap())).collect();
+    assert_eq!(flows, [(110, EndReason::Aged), (5, EndReason::Closed)]);
+    assert_eq!(s.process(key(10)).tx_bytes, 115);
+    s.tick_after(0);
+    s.tick_after(61);
+    assert_eq!(s.engine.mirror().flows().count(), 0);
+}
+
+#[test]
 fn residue_and_late_bytes_reach_the_totals_of_everybody() {
     let mut s = stage();
     let all = s.listen(Scope::All);

@@ -1,0 +1,112 @@
+//! Chooses what feeds the engine: the kernel's own events, or polling where they cannot be had.
+
+use std::{io, thread};
+
+use crossbeam_channel::{Sender, bounded};
+use sekhmet_common::{
+    coverage::{Mode, SourceStatus},
+    display::escape,
+};
+
+use crate::{
+    engine::input::{Input, StatusReport},
+    kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader},
+    reduced,
+};
+
+/// The programs without which there is nobody to name.
+const PROCESS_PROBES: [&str; 3] = ["process_fork", "process_exec", "process_exit"];
+
+/// How many changes of "somebody watches" may wait for the poller.
+const WATCHED_MAX: usize = 16;
+
+/// What feeds the engine.
+pub(super) struct Source {
+    /// The ring's reader, if the kernel tells.
+    pub(super) reader: Option<Reader>,
+    /// The polling thread, if it does not.
+    pub(super) poller: Option<thread::JoinHandle<()>>,
+    /// What can be seen with it, as far as is known yet.
+    pub(super) status: StatusReport,
+    /// Told whether anybody watches.
+    pub(super) watched: Box<dyn FnMut(bool) + Send>,
+}
+
+/// Starts the best source there is.
+///
+/// # Errors
+/// If there can be no thread.
+pub(super) fn watch(reduced: bool, seen: &Sender<Input>) -> io::Result<Source> {
+    match load(reduced) {
+        Ok(kernel) => watch_kernel(kernel, seen),
+        Err(reason) => {
+            tracing::warn!(reason, "reduced view");
+            poll(reason, seen)
+        }
+    }
+}
+
+/// The kernel programs, or why there are none.
+fn load(reduced: bool) -> Result<Kernel, String> {
+    if reduced {
+        return Err("left out by the option --reduced".into());
+    }
+    let shown = |text: String| escape(text.as_bytes());
+    let kernel = kernel::load(&kernel::Options::default()).map_err(|error| shown(error.to_string()))?;
+    // Without the process events the rest has nobody to name.
+    let refused =
+        kernel.outcomes().iter().find(|o| PROCESS_PROBES.contains(&o.probe.program) && !o.attached());
+    match refused {
+        Some(outcome) => Err(shown(format!(
+            "{}: {}",
+            outcome.probe.program,
+            outcome.refused.as_deref().unwrap_or("refused")
+        ))),
+        None => Ok(kernel),
+    }
+}
+
+fn watch_kernel(kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> {
+    let status = StatusReport { mode: mode(&kernel), sources: kernel.sources(), balance: Vec::new() };
+    let coverage = Input::Coverage { mode: status.mode, sources: status.sources.clone() };
+    // The channel is empty and its receiver is held by the caller.
+    if seen.try_send(coverage).is_err() {
+        tracing::error!("no room for the first word");
+    }
+    let reader = kernel::start(kernel, seen.clone())?;
+    let pace = reader.pace();
+    let watched = move |watched| pace.set(if watched { INTERVAL_WATCHED } else { INTERVAL_ALONE });
+    Ok(Source { reader: Some(reader), poller: None, status, watched: Box::new(watched) })
+}
+
+fn poll(reason: String, seen: &Sender<Input>) -> io::Result<Source> {
+    let status = StatusReport { mode: Mode::Reduced, ..StatusReport::default() };
+    let (sender, receiver) = bounded(WATCHED_MAX);
+    let options = reduced::Options { reason: reason.into(), ..reduced::Options::default() };
+    let poller = reduced::spawn(options, receiver, seen.clone())?;
+    let watched = move |watched| {
+        // The poller takes these at once but while it looks around, which is short.
+        if sender.try_send(watched).is_err() {
+            tracing::debug!("the poller is busy");
+        }
+    };
+    Ok(Source { reader: None, poller: Some(poller), status, watched: Box::new(watched) })
+}
+
+/// A program that was refused and has no replacement means that something is not seen.
+fn mode(kernel: &Kernel) -> Mode {
+    let misses = kernel.sources().iter().any(|source| source.status == SourceStatus::Missing);
+    if misses { Mode::Reduced } else { Mode::Full }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::kernel::PROBES;
+
+    #[test]
+    fn the_probes_of_processes_exist() {
+        for name in super::PROCESS_PROBES {
+            assert!(PROBES.iter().any(|probe| probe.program == name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! `cargo xtask bench`: measures, prints a table with ratios and limits, writes `target/bench/NAME.json`.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+use serde::Serialize;
+
+mod spine;
+
+use crate::setup::{self, Purpose};
+use crate::{paths, shell};
+
+/// One figure.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub(crate) struct Figure {
+    /// What was measured, unit included.
+    pub(crate) name: String,
+    /// The value.
+    pub(crate) value: f64,
+    /// What it must stay within, when there is a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<Limit>,
+}
+
+/// The side on which a figure is good.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Limit {
+    /// Not above this.
+    AtMost(f64),
+    /// Not below this.
+    AtLeast(f64),
+}
+
+impl Figure {
+    /// A figure without a limit.
+    pub(crate) fn new(name: impl Into<String>, value: f64) -> Self {
+        Self { name: name.into(), value, limit: None }
+    }
+
+    /// The same, with its limit.
+    pub(crate) fn within(self, limit: Limit) -> Self {
+        Self { limit: Some(limit), ..self }
+    }
+
+    fn is_kept(&self) -> bool {
+        match self.limit {
+            Some(Limit::AtMost(most)) => self.value <= most,
+            Some(Limit::AtLeast(least)) => self.value >= least,
+            None => self.value.is_finite(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let limit = match self.limit {
+            Some(Limit::AtMost(most)) => format!("≤ {most}"),
+            Some(Limit::AtLeast(least)) => format!("≥ {least}"),
+            None => String::new(),
+        };
+        let mark = if self.is_kept() { "" } else { "  MISSED" };
+        format!("  {:<58} {:>14.3}  {limit}{mark}", self.name, self.value)
+    }
+}
+
+type Measure = fn() -> Result<Vec<Figure>>;
+
+/// Every benchmark by name.
+const BENCHES: &[(&str, Measure)] = &[("spine", spine::measure)];
+
+/// Runs one benchmark, or all.
+///
+/// # Errors
+/// When there is none of that name, or it cannot be run. A missed limit is told, not an error: machines differ.
+pub(crate) fn run(name: Option<&str>, yes: bool) -> Result<()> {
+    let chosen: Vec<_> = BENCHES.iter().filter(|(bench, _)| name.is_none_or(|name| name == *bench)).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        bail!("no benchmark of that name; there are: {}", names.join(", "));
+    }
+    setup::ensure(&[Purpose::Build, Purpose::Bus, Purpose::Bench], yes)?;
+    for (name, measure) in chosen {
+        let figures = measure()?;
+        shell::result_line(format!("\n{name}"));
+        for figure in &figures {
+            shell::result_line(figure.line());
+        }
+        let file = paths::target().join("bench").join(format!("{name}.json"));
+        fs::create_dir_all(paths::target().join("bench"))?;
+        fs::write(&file, serde_json::to_string_pretty(&figures)? + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))?;
+        shell::say(format!("written to {}", file.display()));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missed_limit_is_marked() {
+        let slow = Figure::new("start, ms", 301.0).within(Limit::AtMost(300.0));
+        assert!(slow.line().ends_with("≤ 300  MISSED"), "{}", slow.line());
+        let fine = Figure::new("throughput, ratio", 0.98).within(Limit::AtLeast(0.97));
+        assert!(fine.line().ends_with("≥ 0.97"), "{}", fine.line());
+        assert!(!Figure::new("nothing, ratio", f64::NAN).is_kept());
+    }
+
+    #[test]
+    fn an_unknown_name_lists_the_known_ones() {
+        let error = run(Some("no such bench"), true).unwrap_err().to_string();
+        assert!(error.ends_with("there are: spine"), "{error}");
+    }
+}
