@@ -11,6 +11,7 @@ mod bench;
 mod bpf;
 mod build;
 mod display;
+mod fuzz;
 mod paths;
 mod run;
 mod setup;
@@ -98,6 +99,17 @@ enum Task {
         #[arg(long)]
         yes: bool,
     },
+    /// Feed random input to the parsers of foreign bytes
+    Fuzz {
+        /// Only this target
+        target: Option<String>,
+        /// How long each target runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// How many inputs each target gets instead
+        #[arg(long, conflicts_with = "seconds")]
+        inputs: Option<u64>,
+    },
     /// Boot distribution kernels and run the kernel suite in them
     Vm {
         /// Kernel series, such as 6.1; may be given more than once
@@ -153,6 +165,11 @@ fn execute(task: Task) -> Result<ExitCode> {
             test::run(if fast { test::Extent::Fast } else { test::Extent::Whole }, yes)?;
         }
         Task::Bench { name, yes } => bench::run(name.as_deref(), yes)?,
+        Task::Fuzz { target, seconds, inputs } => {
+            setup::ensure(&[Purpose::Build], false)?;
+            let effort = inputs.map_or(fuzz::Effort::Seconds(seconds), fuzz::Effort::Inputs);
+            fuzz::run(target.as_deref(), effort)?;
+        }
         Task::WithHelper { options, argv } => return with_helper::run(&options, argv).map(ExitCode::from),
         Task::OnDisplay { argv } => {
             return display::run(&argv).map(with_helper::exit_code).map(ExitCode::from);

@@ -13,7 +13,7 @@ mod metadata;
 mod summary;
 
 use crate::setup::{self, Purpose};
-use crate::{bpf, shell};
+use crate::{bpf, fuzz, shell};
 use summary::{Line, Outcome, Tally};
 
 /// A complete run on a new two-core machine must stay below this (set-up included).
@@ -57,6 +57,7 @@ const PARTS: &[Part] = &[
     part("kernel suite, this kernel", true, live::kernel_suite),
     part("known answers, real polkit", false, live::known_answers),
     part("window, virtual display", false, live::window),
+    part("fuzz targets", false, fuzz_targets),
     part("kernel suite, Linux 6.1", false, live::virtual_machine),
 ];
 
@@ -92,6 +93,11 @@ pub(crate) fn run(extent: Extent, yes: bool) -> Result<()> {
         bail!("{} failed", tally.failed);
     }
     Ok(())
+}
+
+/// Each target reads its corpus, then new inputs for a few seconds; `cargo xtask fuzz` runs them longer.
+fn fuzz_targets() -> Result<Outcome> {
+    fuzz::run(None, fuzz::Effort::Seconds(10)).map(Outcome::Passed)
 }
 
 fn build_object() -> Result<Outcome> {

@@ -6,6 +6,7 @@ mod checker;
 mod dice;
 mod flows;
 mod pair;
+mod picture;
 mod processes;
 mod report;
 mod stranger;
@@ -56,6 +57,19 @@ enum Case {
     },
     /// Run as a user without rights: own processes only, nonsense is refused, the helper stays.
     Stranger,
+    /// Downloads from a second host until standard input ends.
+    Web,
+    /// The window shows the flows that `sekhmetctl` lists.
+    Picture {
+        /// Where COMMAND writes its picture; the list of what it shows lies beside it.
+        file: PathBuf,
+        /// What draws the window.
+        #[arg(last = true, required = true)]
+        command: Vec<std::ffi::OsString>,
+    },
+    /// (internal) a web server
+    #[command(hide = true)]
+    Http { listen: SocketAddr },
     /// (internal) the server side of a plan
     #[command(hide = true)]
     Serve { plan: String, listen: SocketAddr },
@@ -94,6 +108,12 @@ fn run(arguments: &Arguments) -> Result<bool> {
             stream.write_all(&vec![0x62; *bytes])?;
             Ok(true)
         }
+        Case::Http { listen } => picture::http(*listen).map(|()| true),
+        Case::Web => {
+            let _web = picture::Web::start()?;
+            std::io::stdin().read_line(&mut String::new())?;
+            Ok(true)
+        }
         Case::Hold { file } => processes::hold(file).map(|()| true),
         case => {
             let mut report = Report::default();
@@ -102,6 +122,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::Flows { rounds } => flows::flows(&checker, *rounds, &mut report)?,
                 Case::ShortLived { count } => processes::short_lived(&checker, *count, &mut report)?,
                 Case::PreExisting { file } => processes::pre_existing(&checker, file, &mut report)?,
+                Case::Picture { file, command } => picture::picture(&checker, file, command, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,
                 _ => {}
             }

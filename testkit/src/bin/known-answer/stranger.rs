@@ -57,7 +57,8 @@ async fn nonsense() -> Result<Vec<Outcome>> {
             None => bus.call_method(Some(bus::SERVICE), bus::PATH, Some(interface), method, &()).await,
         };
         match reply {
-            Err(zbus::Error::MethodError(name, ..)) if refusal.contains(&name.as_str()) => Ok(()),
+            // The library tells standard errors as variants of its own; all of them are shown by their names.
+            Err(error) if refusal.iter().any(|name| error.to_string().starts_with(name)) => Ok(()),
             Err(other) => Err(format!("answered {other}")),
             Ok(_) => Err("answered as if that were a call".to_owned()),
         }
