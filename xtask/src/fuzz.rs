@@ -7,14 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use crate::{paths, shell};
 
 /// The compiler flags that libFuzzer's coverage needs; all of them are stable.
-const COVERAGE: [&str; 8] = [
+const COVERAGE: [&str; 7] = [
     "--cfg=fuzzing",
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
     "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
     "-Cllvm-args=-sanitizer-coverage-pc-table",
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
-    "-Ccodegen-units=1",
     "-Cforce-frame-pointers=yes",
 ];
 

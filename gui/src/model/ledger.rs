@@ -18,6 +18,9 @@ use super::{
 mod count;
 mod fold;
 
+/// How long a program stays in its place after its last process ended and nothing moved any more.
+const LINGER_NANOS: u64 = 10_000_000_000;
+
 /// A top-level row: a program, or a user.
 #[derive(Clone, Debug, Default)]
 pub struct Group {
@@ -208,9 +211,13 @@ impl Ledger {
         &self.gaps
     }
 
-    /// Whether every process of a program ended.
+    /// Whether every process of a program ended and the program has been quiet for a while. A program that is
+    /// started again and again, each time for a moment, keeps its place.
     pub fn is_exited(&self, group: &Group) -> bool {
-        !group.members.is_empty() && group.members.iter().all(|m| self.proc(*m).is_none_or(Proc::is_exited))
+        let last = group.tally.internet.last.max(group.tally.local.last);
+        !group.members.is_empty()
+            && self.now.nanos_since(last) > LINGER_NANOS
+            && group.members.iter().all(|m| self.proc(*m).is_none_or(Proc::is_exited))
     }
 
     /// Drops what left the window and is no longer listed. Called about once a second.

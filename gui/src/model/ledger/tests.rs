@@ -282,3 +282,18 @@ fn bytes_without_a_listed_flow_reach_their_process() {
     assert_eq!(proc.tally.total(sec(2), false).down, 140.0);
     assert_eq!(l.total.total(sec(2), false).down, 140.0);
 }
+
+#[test]
+fn a_program_that_is_started_again_and_again_keeps_its_place() {
+    let mut l = ledger([
+        started(process(1, "/usr/bin/curl")),
+        opened(flow(5, 1, "198.51.100.2")),
+        traffic(3, 5, 100, 1),
+        Event::ProcessExited { at: at(3), id: ProcessId(1), exit_status: Some(0) },
+    ]);
+    let program = GroupKey::Program("/usr/bin/curl".into(), None);
+    l.set_now(at(12));
+    assert!(!l.is_exited(l.group(&program).unwrap()), "nine seconds after its last byte");
+    l.set_now(at(14));
+    assert!(l.is_exited(l.group(&program).unwrap()));
+}
