@@ -90,7 +90,11 @@ fn one(program: &PathBuf, target: &str, effort: Effort) -> Result<()> {
     }
     let mut command = Command::new(program);
     // New inputs go to the first folder; the corpus that is kept is only read.
-    command.arg(&found).arg(folder().join("corpus").join(target));
+    command.arg(&found);
+    let corpus = folder().join("corpus").join(target);
+    if corpus.is_dir() {
+        command.arg(corpus);
+    }
     command.arg(format!("-artifact_prefix={}/", artifacts.display()));
     command.args([format!("-max_len={INPUT_MAX}"), format!("-timeout={SECONDS_PER_INPUT}")]);
     command.args(["-rss_limit_mb=512", "-verbosity=0", "-print_final_stats=1"]);

@@ -41,7 +41,7 @@ impl Missing {
         }
         if self.linker {
             lines.push(format!(
-                "bpf-linker {LINKER_VERSION} from crates.io, with the compiler's LLVM (llvm-N-dev)"
+                "bpf-linker {LINKER_VERSION} from the crate registry, with the compiler's LLVM (llvm-N-dev)"
             ));
         }
         lines

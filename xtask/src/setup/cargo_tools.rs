@@ -11,7 +11,7 @@ use crate::{paths, shell};
 /// A tool with a pinned version, so that a run today and one next year judge alike.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Tool {
-    /// Gates licences, bans and sources of dependencies. Built from crates.io (under two minutes on two cores).
+    /// Gates licences, bans and sources of dependencies. Built from the crate registry (under two minutes on two cores).
     CargoDeny,
     /// Spelling. Its project publishes a ready-made program on PyPI (a build takes three minutes).
     Typos,
@@ -52,7 +52,7 @@ impl Tool {
     /// The line for the list that the person agrees to.
     pub(crate) fn line(self) -> String {
         let from = match self {
-            Self::CargoDeny => "crates.io",
+            Self::CargoDeny => "the crate registry",
             Self::Typos => "PyPI",
         };
         format!("{} {} from {from}, into the cache folder", self.name(), self.version())
