@@ -15,6 +15,8 @@ const TYPE: usize = 12;
 const MEMBER: usize = 12;
 /// Unnamed structs inside unnamed structs, and typedefs of typedefs, that are followed.
 const DEPTH_MAX: usize = 32;
+/// Most members that one search looks at; `task_struct` with everything inside it has fewer than 1,000.
+const STEPS_MAX: u32 = 10_000;
 /// Far above the 130,000 types of a large kernel.
 const TYPES_MAX: usize = 4_000_000;
 
@@ -122,7 +124,7 @@ impl<'a> Btf<'a> {
         let mut id = *self.structs.get(structure.as_bytes())?;
         let mut bits = 0u32;
         for field in path.split('.') {
-            let (at, of_type) = self.member(id, field.as_bytes(), 0)?;
+            let (at, of_type) = self.member(id, field.as_bytes(), 0, &mut { STEPS_MAX })?;
             bits = bits.checked_add(at)?;
             id = of_type;
         }
@@ -158,8 +160,10 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// Bit offset and type of a member, also of those inside unnamed members.
-    fn member(&self, id: u32, name: &[u8], depth: usize) -> Option<(u32, u32)> {
+    /// Bit offset and type of a member, also of those inside unnamed members. `steps` is what the whole search
+    /// may still look at: a struct with several unnamed members of its own kind would otherwise be searched
+    /// through as many times as there are ways down.
+    fn member(&self, id: u32, name: &[u8], depth: usize, steps: &mut u32) -> Option<(u32, u32)> {
         if depth > DEPTH_MAX {
             return None;
         }
@@ -169,6 +173,7 @@ impl<'a> Btf<'a> {
             return None;
         }
         for member in one.get(TYPE..)?.chunks_exact(MEMBER) {
+            *steps = steps.checked_sub(1)?;
             // With the kind flag, the upper byte is the width of a bit field.
             let at = word(member, 8)? & if info >> 31 == 1 { 0x00ff_ffff } else { u32::MAX };
             let of_type = self.plain(word(member, 4)?)?;
@@ -177,7 +182,7 @@ impl<'a> Btf<'a> {
                 return Some((at, of_type));
             }
             if found.is_empty()
-                && let Some((inner, of_type)) = self.member(of_type, name, depth + 1)
+                && let Some((inner, of_type)) = self.member(of_type, name, depth + 1, steps)
             {
                 return Some((at.checked_add(inner)?, of_type));
             }

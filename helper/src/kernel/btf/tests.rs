@@ -109,3 +109,20 @@ fn reads_the_running_kernel() {
     assert_eq!(btf.offset("sock", "__sk_common.skc_family"), btf.offset("sock_common", "skc_family"));
     assert_eq!(btf.parameters("security_file_open"), Some(1));
 }
+
+/// Found by the fuzz target: four ways down at each of 32 levels took longer than the age of the universe.
+#[test]
+fn a_struct_of_unnamed_members_of_itself_is_searched_in_bounded_steps() {
+    let names = b"\0s\0";
+    let mut types: Vec<u32> = vec![1, 4 << 24 | 4, 16];
+    types.extend([0, 1, 0].repeat(4));
+    let body: Vec<u8> = types.iter().flat_map(|w| w.to_ne_bytes()).collect();
+    let mut bytes = MAGIC.to_ne_bytes().to_vec();
+    bytes.extend([1, 0]);
+    for field in [24, 0, body.len() as u32, body.len() as u32, names.len() as u32] {
+        bytes.extend(field.to_ne_bytes());
+    }
+    bytes.extend(body);
+    bytes.extend(names);
+    assert_eq!(parse(&bytes).unwrap().offset("s", "missing"), None);
+}
