@@ -58,7 +58,7 @@ pub struct Truth {
     pub pid: u32,
     /// Which transport.
     pub transport: Transport,
-    /// `inbound` for the server, `outbound` for the client.
+    /// `inbound` for the server, `outbound` for the client; empty where it is not compared.
     pub direction: String,
     /// This side.
     pub local: SocketAddr,

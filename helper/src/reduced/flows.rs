@@ -116,11 +116,21 @@ impl Flows {
             Protocol::Tcp => FlowKey::Stream { cookie },
             _ => FlowKey::Datagram { cookie, protocol, local, remote },
         };
-        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED), local.addr];
-        let has_listener = any.iter().any(|&a| listening.contains(&(protocol, Endpoint::new(a, local.port))));
+        let listens = |end: Endpoint| {
+            let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED), end.addr];
+            any.iter().any(|&a| listening.contains(&(protocol, Endpoint::new(a, end.port))))
+        };
         let direction = match socket.state {
             State::Opening => Direction::Outbound,
-            _ if has_listener => Direction::Inbound,
+            _ if listens(local) => Direction::Inbound,
+            // Between two sockets of this machine the listener tells; one that is gone again leaves no trace.
+            _ if remote.addr.is_loopback() || remote.addr == local.addr => {
+                if listens(remote) {
+                    Direction::Outbound
+                } else {
+                    Direction::Unknown
+                }
+            }
             _ if self.looked && protocol == Protocol::Tcp => Direction::Outbound,
             _ => Direction::Unknown,
         };

@@ -35,8 +35,17 @@ pub(super) fn known_answers() -> Result<Outcome> {
     }
     build::packages(&["sekhmet-helper", "sekhmet-ctl", "sekhmet-testkit"], true)?;
     let mut tally = Tally::default();
-    for (user, arguments) in [(None, ["flows"]), (None, ["short-lived"]), (Some("nobody"), ["stranger"])] {
-        tally += known_answer(user, arguments.map(OsString::from).to_vec())?;
+    let full = full();
+    let stranger = Options { user: Some("nobody".into()), ..full.clone() };
+    let reduced = Options { reduced: true, ..full.clone() };
+    for (options, case) in [
+        (&full, "flows"),
+        (&full, "short-lived"),
+        (&stranger, "stranger"),
+        (&full, "killed"),
+        (&reduced, "reduced"),
+    ] {
+        tally += known_answer(options, vec![case.into()])?;
     }
     tally += pre_existing()?;
     Ok(tally.into())
@@ -58,17 +67,21 @@ fn pre_existing() -> Result<Tally> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    let outcome = known_answer(None, vec!["pre-existing".into(), truth.into_os_string()]);
+    let outcome = known_answer(&full(), vec!["pre-existing".into(), truth.into_os_string()]);
     drop(holder.stdin.take());
     holder.wait()?;
     outcome
 }
 
-fn known_answer(user: Option<&str>, arguments: Vec<OsString>) -> Result<Tally> {
-    let options = Options { user: user.map(str::to_owned), is_debug: true, ..Options::default() };
+/// A debug helper with everything that this kernel offers.
+fn full() -> Options {
+    Options { is_debug: true, ..Options::default() }
+}
+
+fn known_answer(options: &Options, arguments: Vec<OsString>) -> Result<Tally> {
     let name = arguments[0].to_string_lossy().into_owned();
     let argv = [vec![test_program().into_os_string()], arguments].concat();
-    let (status, text) = shell::run_and_read(&mut with_helper::command(&options, argv)?)?;
+    let (status, text) = shell::run_and_read(&mut with_helper::command(options, argv)?)?;
     let report = Report::read(&text);
     match report.fault(status.code()) {
         Some(fault) if report.failed.is_empty() => bail!("known-answer {name}: {fault}"),
@@ -109,7 +122,7 @@ pub(super) fn window() -> Result<Outcome> {
     // Only rows in sight are listed beside a picture; the server of the traffic has as many as its client.
     arguments.extend(["--search", "curl", "--after", "8", "--screenshot"].map(OsString::from));
     arguments.push(picture.clone().into());
-    let mut tally = known_answer(None, arguments)?;
+    let mut tally = known_answer(&full(), arguments)?;
     let convert =
         shell::find("magick").or_else(|| shell::find("convert")).context("ImageMagick is missing")?;
     let colours = shell::output(Command::new(convert).arg(&picture).args(["-format", "%k", "info:-"]))?;

@@ -77,7 +77,9 @@ impl Checker {
         if !has_argument(&flow["process"], &t.token) {
             return Err(format!("another command line: {flow}"));
         }
-        expect(flow, "direction", &t.direction)?;
+        if !t.direction.is_empty() {
+            expect(flow, "direction", &t.direction)?;
+        }
         expect(flow, "state", state)?;
         reason.map_or(Ok(()), |r| expect(flow, "end_reason", r))
     }

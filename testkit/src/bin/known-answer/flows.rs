@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use sekhmet_testkit::{
     namespace::Peer,
-    traffic::{Ending, Plan, Transport},
+    traffic::{Ending, Plan, Transport, Truth},
 };
 use serde_json::Value;
 
@@ -108,5 +108,31 @@ fn refused(checker: &Checker, dice: &mut Dice, round: u32, report: &mut Report) 
         }
     };
     report.check(&format!("round {round}: refused connection"), until_ok(check));
+    Ok(())
+}
+
+/// What polling must still tell: TCP that stays open, with its processes and its bytes.
+pub(crate) fn reduced(checker: &Checker, report: &mut Report) -> Result<()> {
+    let mode = checker.list("status").map(|status| status.iter().any(|s| s["mode"] == "reduced"));
+    report.check(
+        "the view says that it is reduced",
+        match mode {
+            Ok(true) => Ok(()),
+            Ok(false) => Err("it says something else".to_owned()),
+            Err(why) => Err(why),
+        },
+    );
+    let mut dice = Dice::new();
+    for address in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+        let token = format!("ka-reduced-{:x}", dice.below(usize::MAX));
+        let (up, down) = (dice.sizes(5, 200_000), dice.sizes(3, 200_000));
+        let plan = Plan { token, transport: Transport::Tcp, up, down, ending: Ending::Hold };
+        let pair = Pair::run(&plan, SocketAddr::new(address, 0), None)?;
+        // The server's listener is gone before a poll can see it: who spoke first is then not to be known.
+        let truths = pair.truths.clone().map(|t| Truth { direction: String::new(), ..t });
+        report.check(&format!("TCP over {address}, held"), checker.eventually(&truths, "open", None));
+        pair.release()?;
+        report.check(&format!("TCP over {address}, ended"), checker.eventually(&truths, "closed", None));
+    }
     Ok(())
 }

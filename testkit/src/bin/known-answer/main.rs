@@ -5,6 +5,7 @@
 mod checker;
 mod dice;
 mod flows;
+mod killed;
 mod pair;
 mod picture;
 mod processes;
@@ -57,6 +58,10 @@ enum Case {
     },
     /// Run as a user without rights: own processes only, nonsense is refused, the helper stays.
     Stranger,
+    /// Beside a helper in the reduced view: what polling must still tell.
+    Reduced,
+    /// Kills the helper and waits for the fresh snapshot of the next one.
+    Killed,
     /// Downloads from a second host until standard input ends.
     Web,
     /// The window shows the flows that `sekhmetctl` lists.
@@ -123,6 +128,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::ShortLived { count } => processes::short_lived(&checker, *count, &mut report)?,
                 Case::PreExisting { file } => processes::pre_existing(&checker, file, &mut report)?,
                 Case::Picture { file, command } => picture::picture(&checker, file, command, &mut report)?,
+                Case::Reduced => flows::reduced(&checker, &mut report)?,
+                Case::Killed => killed::killed(&checker, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,
                 _ => {}
             }
