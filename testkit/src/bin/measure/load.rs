@@ -53,16 +53,18 @@ pub(crate) fn load(ctl: &Path, rate: u64, seconds: u64) -> Result<Value> {
         })
         .sum();
     let lost: i64 = kinds.keys().map(|k| number("lost", k)).sum();
-    // Each connection is told at least when it opens, is established, and closes, on both sides five times in all.
-    let told = number("made", "tcp_state");
-    ensure!(
-        told >= 5 * i64::try_from(made)?,
-        "{made} connections, but only {told} changes of state were made"
-    );
+    // A connection is told when it opens, is established and closes, and its server's side, unless the queue of
+    // the listener was full, when it is established and closes.
+    let accepted = taken.load(Ordering::Relaxed);
+    let told = number("made", "tcp_state") + number("in_flight", "tcp_state");
+    let least = i64::try_from(3 * made + 2 * accepted)?;
+    // The kernel skips a program that an interrupt finds at work on the same processor; the helper's own balance
+    // cannot see those, the generator can.
+    let never_made = (least - told).max(0);
     Ok(json!({
-        "connections": made, "accepted": taken.load(Ordering::Relaxed), "per_second": made as f64 / took,
+        "connections": made, "accepted": accepted, "per_second": made as f64 / took,
         "helper_cpu_percent_of_a_core": percent, "helper_rss_mb": helper.rss_mb()?,
-        "lost": lost, "unaccounted": unaccounted,
+        "lost": lost, "unaccounted": unaccounted + never_made, "never_made": never_made,
     }))
 }
 
