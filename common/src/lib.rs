@@ -22,6 +22,8 @@ pub mod display;
 #[cfg(feature = "user")]
 pub mod event;
 #[cfg(feature = "user")]
+pub mod figures;
+#[cfg(feature = "user")]
 pub mod flow;
 #[cfg(feature = "user")]
 pub mod log;

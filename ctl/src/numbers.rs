@@ -1,31 +1,20 @@
 //! Amounts, rates, counts and spans of time as people read them.
 
-const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+use sekhmet_common::figures::{self, Figure};
 
 /// An amount of bytes in decimal units, three significant digits, `kB` the smallest; `–` for none.
 pub(crate) fn bytes(bytes: u64) -> String {
-    figure(bytes as f64, "")
+    spaced(figures::bytes(bytes as f64))
 }
 
 /// A rate in bytes per second, like [`bytes`].
 pub(crate) fn rate(bytes_per_second: f64) -> String {
-    figure(bytes_per_second, "/s")
+    spaced(figures::rate(bytes_per_second))
 }
 
 /// A count, its thousands set apart by commas; `–` for none.
 pub(crate) fn count(n: u64) -> String {
-    if n == 0 {
-        return "–".into();
-    }
-    let digits = n.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
+    if n == 0 { Figure::none().digits } else { figures::count(n) }
 }
 
 /// A span of time in its two largest units.
@@ -39,28 +28,9 @@ pub(crate) fn span(millis: u64) -> String {
     }
 }
 
-/// The unit steps up where three digits would round to a thousand.
-fn figure(value: f64, per: &str) -> String {
-    if value.is_nan() || value <= 0.0 {
-        return "–".into();
-    }
-    if value < 5.0 {
-        return format!("<0.01 kB{per}");
-    }
-    let mut scaled = value / 1000.0;
-    let mut unit = UNITS[0];
-    for next in &UNITS[1..] {
-        if scaled < 999.5 {
-            break;
-        }
-        (scaled, unit) = (scaled / 1000.0, next);
-    }
-    let decimals = match scaled {
-        s if s < 9.995 => 2,
-        s if s < 99.95 => 1,
-        _ => 0,
-    };
-    format!("{scaled:.decimals$} {unit}{per}")
+/// Digits and unit with a plain space: a terminal has columns, not boxes.
+fn spaced(figure: Figure) -> String {
+    if figure.is_none() { figure.digits } else { format!("{} {}", figure.digits, figure.unit) }
 }
 
 #[cfg(test)]
