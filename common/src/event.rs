@@ -174,11 +174,11 @@ pub enum Event {
         /// Bytes it received in all.
         rx_bytes: u64,
     },
-    /// A rule came into force, or more became known about it.
+    /// A rule came into force, or it refused more, or more became known about it.
     RuleAdded {
         /// When.
         at: Timestamp,
-        /// The rule. Outside a snapshot its hits are those of the mirror, not of this record.
+        /// The rule, with its hits so far.
         rule: Rule,
     },
     /// A rule is no longer in force; what it refused is no longer listed.

@@ -366,7 +366,9 @@ mod tests {
 
         #[test]
         fn no_word_panics(word in ".{0,40}") {
-            let _ = word.parse::<Lifetime>();
+            if let Ok(lifetime) = word.parse::<Lifetime>() {
+                prop_assert_eq!(lifetime.to_string().parse(), Ok(lifetime));
+            }
         }
     }
 }

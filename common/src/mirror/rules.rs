@@ -55,10 +55,9 @@ impl Rules {
         events.extend(self.refusals.values().map(|r| Event::Refused { at, refusal: r.clone() }));
     }
 
-    /// Lists a rule, or tells more about it. Hits are counted here once it is known.
+    /// Lists a rule, or replaces what was known about it.
     pub(super) fn add(&mut self, rule: &Rule) {
-        let hits = self.rules.get(&rule.id).map_or(rule.hits, |known| known.hits);
-        self.rules.insert(rule.id, Rule { hits, ..rule.clone() });
+        self.rules.insert(rule.id, rule.clone());
     }
 
     pub(super) fn remove(&mut self, id: RuleId) {
@@ -76,8 +75,8 @@ impl Rules {
         }
     }
 
-    /// Lists a refusal and adds what is new to its rule's hits. In a snapshot they are in there already.
-    pub(super) fn refuse(&mut self, refusal: &Refusal, in_snapshot: bool) {
+    /// Lists a refusal of a rule that is listed. Attempts never go back.
+    pub(super) fn refuse(&mut self, refusal: &Refusal) {
         if !self.rules.contains_key(&refusal.rule) {
             return;
         }
@@ -85,12 +84,8 @@ impl Rules {
         if let Some((_, process)) = known.filter(|&(_, process)| process != refusal.process) {
             self.unlink(refusal.id, process);
         }
-        let before = known.map_or(if in_snapshot { refusal.attempts } else { 0 }, |(attempts, _)| attempts);
-        if let Some(rule) = self.rules.get_mut(&refusal.rule) {
-            rule.hits = rule.hits.saturating_add(refusal.attempts.saturating_sub(before));
-        }
+        let attempts = known.map_or(0, |(attempts, _)| attempts).max(refusal.attempts);
         self.refusals_by_process.entry(refusal.process).or_default().insert(refusal.id);
-        let attempts = refusal.attempts.max(before);
         self.refusals.insert(refusal.id, Refusal { attempts, ..refusal.clone() });
     }
 
