@@ -150,6 +150,8 @@ impl Engine {
                 self.ledger.announce(&Event::Coverage { at: now, mode, sources });
             }
             Input::Balance(kinds) => self.books.draw(kinds),
+            Input::Freeze { ticket, request } => self.freeze(ticket, &request),
+            Input::ListRules { ticket, scope } => self.list_rules(ticket, scope),
             Input::Wish { ticket, wish } => self.wish(now, ticket, wish),
             Input::Applied { id, result } => self.applied(now, id, result),
             Input::RulesKept(kept) => self.rules_kept(now, kept),

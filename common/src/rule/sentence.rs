@@ -18,9 +18,9 @@ impl Rule {
         self.spoken().sentence()
     }
 
-    /// Whom it blocks: "curl (PID 7) and what it starts", "every run of /usr/bin/curl".
+    /// Whom it blocks.
     pub fn target(&self) -> String {
-        self.spoken().target()
+        self.subject.target()
     }
 
     fn spoken(&self) -> Spoken<'_> {
@@ -44,15 +44,16 @@ impl Spoken<'_> {
             Answer::Reject => "",
             Answer::Drop => ", dropping silently",
         };
-        format!("Block {}{way}{near} {}{noticed}", self.target(), self.lifetime.phrase())
+        format!("Block {}{way}{near} {}{noticed}", self.subject.target(), self.lifetime.phrase())
     }
+}
 
-    fn target(&self) -> String {
-        match self.subject {
-            Subject::Process { pid, .. } => {
-                format!("{} (PID {pid}) and what it starts", self.subject.name())
-            }
-            Subject::Program { exe } => format!("every run of {} and what it starts", exe.shown()),
+impl Subject {
+    /// Whom a rule blocks: "curl (PID 7) and what it starts", "every run of /usr/bin/curl and what it starts".
+    pub fn target(&self) -> String {
+        match self {
+            Self::Process { pid, .. } => format!("{} (PID {pid}) and what it starts", self.name()),
+            Self::Program { exe } => format!("every run of {} and what it starts", exe.shown()),
         }
     }
 }

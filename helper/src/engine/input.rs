@@ -10,12 +10,13 @@ use sekhmet_common::{
     event::Event,
     flow::{Counters, Direction, Endpoint, Protocol},
     process::ProcessId,
+    rule::Rule,
     time::Timestamp,
 };
 
 pub use self::rules::{
-    Applied, Binding, Change, ChangeId, ChangeStep, KeptRule, ProgramKey, RefusedSight, Ticket, Wish,
-    WishError, WishResult,
+    Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
+    ProgramKey, RefusedSight, Request, Ticket, Wish, WishError, WishResult,
 };
 
 /// A process as the kernel names it: a PID alone is used again, together with the start time it is not.
@@ -331,6 +332,20 @@ pub enum Input {
         /// Which client.
         client: ClientId,
     },
+    /// A client asks for something about rules and is to be asked whether it may.
+    Freeze {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What.
+        request: Request,
+    },
+    /// Somebody asks for the rules in force.
+    ListRules {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What may be seen.
+        scope: Scope,
+    },
     /// An authorised client wishes something about rules.
     Wish {
         /// Where the answer belongs.
@@ -376,6 +391,20 @@ pub enum Effect {
     Status(StatusReport),
     /// Change what is enforced.
     Change(Change),
+    /// Say what a request means.
+    Frozen {
+        /// Whose.
+        ticket: Ticket,
+        /// What it means.
+        result: FreezeResult,
+    },
+    /// Tell the rules in force.
+    Rules {
+        /// To whom.
+        ticket: Ticket,
+        /// By number.
+        rules: Vec<Rule>,
+    },
     /// Answer a wish.
     Answer {
         /// Whose.

@@ -14,7 +14,6 @@ use std::{
 };
 
 use sekhmet_common::{
-    display::Text,
     process::ProcessId,
     rule::{Draft, Lifetime, RULES_MAX, Rule, RuleEnd, RuleId},
     time::Timestamp,
@@ -24,7 +23,10 @@ use self::{changes::Pending, refusals::Refusals};
 use super::{
     Engine,
     deadlines::{Due, SECOND},
-    input::{Binding, ChangeId, ChangeStep, Effect, KeptRule, Ticket, Wish, WishError, WishResult},
+    input::{
+        Binding, ChangeId, ChangeStep, Deed, Effect, FreezeResult, Frozen, FrozenRule, KeptRule, ProgramKey,
+        Request, Scope, Ticket, Wish, WishError, WishResult,
+    },
 };
 
 /// The most changes that may be under way.
@@ -104,19 +106,50 @@ impl Engine {
         self.rules.can_enforce = can;
     }
 
-    /// An authorised client wishes something.
-    pub(super) fn wish(&mut self, now: Timestamp, ticket: Ticket, wish: Wish) {
-        let outcome = match wish {
-            Wish::Add { draft, by, by_user } => self.wish_rule(now, ticket, &draft, (by, by_user)),
-            Wish::Remove(id) => match self.rules.entries.get(&id) {
-                Some(entry) if entry.stage == Stage::InForce => {
-                    self.remove_rules(Some(ticket), vec![id], RuleEnd::Removed)
-                }
+    /// Says what a request means as things stand. Whoever asks is not authorised yet, and learns no more from
+    /// the answer than whether the ids that it named exist.
+    pub(super) fn freeze(&mut self, ticket: Ticket, request: &Request) {
+        let result = match request {
+            Request::Add(draft) => self.freeze_rule(draft),
+            Request::Remove(id) => match self.rules.entries.get(id) {
+                Some(entry) if entry.stage == Stage::InForce => Ok(Frozen {
+                    deed: Deed::Remove(vec![*id]),
+                    target: entry.kept.rule.target(),
+                    duration: String::new(),
+                }),
                 _ => Err(WishError::UnknownId("there is no rule with this number")),
             },
-            Wish::Release => {
-                let all = self.rules.in_force().map(|kept| kept.rule.id).collect();
-                self.remove_rules(Some(ticket), all, RuleEnd::Removed)
+            Request::Release => {
+                let ids: Vec<RuleId> = self.rules.in_force().map(|kept| kept.rule.id).collect();
+                let target = format!("all {} blocked programs and processes", ids.len());
+                Ok(Frozen { deed: Deed::Remove(ids), target, duration: String::new() })
+            }
+        };
+        self.rules.orders.push(Effect::Frozen { ticket, result });
+    }
+
+    /// Tells the rules in force that a scope may see.
+    pub(super) fn list_rules(&mut self, ticket: Ticket, scope: Scope) {
+        let rules = self.ledger.mirror().rules();
+        let rules = rules.filter(|r| self.ledger.owners.sees_rule(scope, r.id)).cloned().collect();
+        self.rules.orders.push(Effect::Rules { ticket, rules });
+    }
+
+    /// An authorised client wishes what was frozen for it.
+    pub(super) fn wish(&mut self, now: Timestamp, ticket: Ticket, wish: Wish) {
+        let outcome = match wish.deed {
+            Deed::Add(rule) => self.wish_rule(now, ticket, rule, wish.by),
+            Deed::Remove(ids) => {
+                let named = ids.len();
+                let ids: Vec<RuleId> = ids
+                    .into_iter()
+                    .filter(|id| self.rules.entries.get(id).is_some_and(|e| e.stage == Stage::InForce))
+                    .collect();
+                if ids.is_empty() && named == 1 {
+                    Err(WishError::UnknownId("this rule has ended meanwhile"))
+                } else {
+                    self.remove_rules(Some(ticket), ids, RuleEnd::Removed)
+                }
             }
         };
         if let Err(error) = outcome {
@@ -138,21 +171,34 @@ impl Engine {
         }
     }
 
+    fn freeze_rule(&self, draft: &Draft) -> FreezeResult {
+        self.room_for_rule()?;
+        draft.check().map_err(|unknown| WishError::Invalid(unknown.0))?;
+        let frozen = self.resolve(draft)?;
+        let target = frozen.subject.target();
+        Ok(Frozen { deed: Deed::Add(frozen), target, duration: draft.lifetime.phrase() })
+    }
+
+    fn room_for_rule(&self) -> Result<(), WishError> {
+        if !self.rules.can_enforce {
+            return Err(WishError::Unavailable("this machine does not let Sekhmet block; see the coverage"));
+        }
+        if self.rules.entries.len() >= RULES_MAX || self.rules.pending.len() >= CHANGES_MAX {
+            return Err(WishError::TooMany("there are as many rules as there may be"));
+        }
+        Ok(())
+    }
+
     fn wish_rule(
         &mut self,
         now: Timestamp,
         ticket: Ticket,
-        draft: &Draft,
-        (by, by_user): (u32, Option<Text>),
+        wanted: FrozenRule,
+        by: u32,
     ) -> Result<(), WishError> {
-        if !self.rules.can_enforce {
-            return Err(WishError::Unavailable("this machine does not let Sekhmet block; see the coverage"));
-        }
-        draft.check().map_err(|unknown| WishError::Invalid(unknown.0))?;
-        if self.rules.entries.len() >= RULES_MAX || self.rules.pending.len() >= CHANGES_MAX {
-            return Err(WishError::TooMany("there are as many rules as there may be"));
-        }
-        let target = self.resolve(draft)?;
+        self.room_for_rule()?;
+        let roots = self.roots_of(&wanted)?;
+        let FrozenRule { subject, process, programs, by_path, draft } = wanted;
         let id = self.rules.next_number().ok_or(WishError::TooMany("every number for rules is in use"))?;
         let expires_at = match draft.lifetime {
             Lifetime::Seconds(n) => {
@@ -162,7 +208,7 @@ impl Engine {
         };
         let rule = Rule {
             id,
-            subject: target.subject,
+            subject,
             ways: draft.ways,
             answer: draft.answer,
             extent: draft.extent,
@@ -170,12 +216,15 @@ impl Engine {
             added_at: now,
             expires_at,
             added_by: by,
-            added_by_user: by_user,
+            added_by_user: self.processes.users.get(&by).cloned(),
             hits: 0,
         };
-        let processes = self.with_descendants(&target.roots);
-        let kept =
-            KeptRule { rule, process: target.process, programs: target.programs, by_path: target.by_path };
+        let processes = self.with_descendants(&roots);
+        let programs: BTreeSet<ProgramKey> = programs
+            .into_iter()
+            .chain(by_path.then(|| self.programs_of(&roots)).into_iter().flatten())
+            .collect();
+        let kept = KeptRule { rule, process, programs: programs.into_iter().collect(), by_path };
         let binding = Binding {
             rule: kept.rule.clone(),
             processes: processes.clone(),

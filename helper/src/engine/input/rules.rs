@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sekhmet_common::{
     flow::{Direction, Endpoint, Protocol},
-    rule::{Draft, Rule, RuleId},
+    rule::{Draft, Rule, RuleId, Subject},
     time::Timestamp,
 };
 
@@ -14,22 +14,60 @@ use super::ProcessKey;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// What a client may wish, once it is authorised.
+/// What a client asks for, taken apart and not yet authorised.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Request {
     /// A new rule.
-    Add {
-        /// Everything that the client says about it.
-        draft: Draft,
-        /// Who wants it.
-        by: u32,
-        /// That user's name, if the system knows one.
-        by_user: Option<sekhmet_common::display::Text>,
-    },
+    Add(Draft),
     /// One rule less.
     Remove(RuleId),
     /// No rule any more.
     Release,
+}
+
+/// A request as it stands at one moment: what a person is asked about is what will be done, whatever changes
+/// in between.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frozen {
+    /// What will be done.
+    pub deed: Deed,
+    /// Whom it is about, in words for the question.
+    pub target: String,
+    /// For how long, in words; empty for the end of a rule.
+    pub duration: String,
+}
+
+/// What will be done if the client is authorised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Add this rule.
+    Add(FrozenRule),
+    /// Remove those of these rules that are still in force.
+    Remove(Vec<RuleId>),
+}
+
+/// A rule to be: everything but its number and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrozenRule {
+    /// Whom.
+    pub subject: Subject,
+    /// The process of a rule about a process.
+    pub process: Option<ProcessKey>,
+    /// The programs of a rule about a program, as far as they are known.
+    pub programs: Vec<ProgramKey>,
+    /// Whether the path in the subject is one of the system's own file tree.
+    pub by_path: bool,
+    /// What the client said.
+    pub draft: Draft,
+}
+
+/// What an authorised client wishes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    /// What was asked about.
+    pub deed: Deed,
+    /// Who wants it.
+    pub by: u32,
 }
 
 /// Why a wish was not granted.
@@ -51,6 +89,9 @@ pub enum WishError {
     #[error("{0}")]
     Failed(String),
 }
+
+/// What a request means, or why it cannot be.
+pub type FreezeResult = Result<Frozen, WishError>;
 
 /// What became of a wish: the rules that it added or removed.
 pub type WishResult = Result<Vec<RuleId>, WishError>;

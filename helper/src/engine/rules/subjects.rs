@@ -10,55 +10,70 @@ use sekhmet_common::{
 
 use crate::engine::{
     Engine,
-    input::{ProcessKey, ProgramKey, WishError},
+    input::{FrozenRule, ProcessKey, ProgramKey, WishError},
 };
-
-/// What a wish means.
-#[derive(Debug)]
-pub(super) struct Target {
-    pub(super) subject: Subject,
-    pub(super) process: Option<ProcessKey>,
-    pub(super) programs: Vec<ProgramKey>,
-    pub(super) by_path: bool,
-    /// The running processes that it names. What they started is not in here.
-    pub(super) roots: Vec<ProcessId>,
-}
 
 const NO_PROCESS: WishError = WishError::UnknownId("no such process runs any more");
 
 impl Engine {
     /// Finds out whom a wish means.
-    pub(super) fn resolve(&self, draft: &Draft) -> Result<Target, WishError> {
-        let target = match &draft.wanted {
-            Wanted::Process(id) => self.process_target(*id)?,
-            Wanted::ProgramOf(id) => self.program_target(*id, draft.lifetime)?,
-            Wanted::Path(path) => self.path_target(path),
+    pub(super) fn resolve(&self, draft: &Draft) -> Result<FrozenRule, WishError> {
+        let frozen = match &draft.wanted {
+            Wanted::Process(id) => self.process_rule(*id, draft)?,
+            Wanted::ProgramOf(id) => self.program_rule(*id, draft)?,
+            Wanted::Path(path) => FrozenRule {
+                subject: Subject::Program { exe: path.clone() },
+                process: None,
+                programs: Vec::new(),
+                by_path: true,
+                draft: draft.clone(),
+            },
         };
-        if draft.lifetime == Lifetime::UntilExit && target.roots.is_empty() {
+        self.roots_of(&frozen)?;
+        Ok(frozen)
+    }
+
+    /// The running processes that a rule to be names. What they started is not in here.
+    pub(super) fn roots_of(&self, wanted: &FrozenRule) -> Result<Vec<ProcessId>, WishError> {
+        if let Some(key) = wanted.process {
+            let id = self.processes.by_key.get(&key).copied().filter(|&id| !self.has_exited(id));
+            return id.map(|id| vec![id]).ok_or(NO_PROCESS);
+        }
+        let path = match &wanted.subject {
+            Subject::Program { exe } if wanted.by_path => Some(exe),
+            _ => None,
+        };
+        let roots = self.running(path, &wanted.programs);
+        if wanted.draft.lifetime == Lifetime::UntilExit && roots.is_empty() {
             return Err(WishError::Invalid(
                 "nothing of this program runs: until it exits would be over at once",
             ));
         }
-        Ok(target)
+        Ok(roots)
     }
 
-    fn process_target(&self, id: ProcessId) -> Result<Target, WishError> {
+    /// The files that these processes execute.
+    pub(super) fn programs_of(&self, roots: &[ProcessId]) -> impl Iterator<Item = ProgramKey> {
+        roots.iter().filter_map(|id| self.processes.records.get(id).and_then(|r| r.image.program))
+    }
+
+    fn process_rule(&self, id: ProcessId, draft: &Draft) -> Result<FrozenRule, WishError> {
         let process = self.ledger.mirror().process(id).filter(|p| p.exited_at.is_none()).ok_or(NO_PROCESS)?;
         let record = self.processes.records.get(&id).ok_or(NO_PROCESS)?;
         if record.key.tgid <= 1 {
             return Err(WishError::Invalid("everything descends from this process; it cannot be blocked"));
         }
         let Process { pid, name, exe, .. } = process.clone();
-        Ok(Target {
+        Ok(FrozenRule {
             subject: Subject::Process { process: Some(id), pid, name, exe },
             process: Some(record.key),
             programs: Vec::new(),
             by_path: false,
-            roots: vec![id],
+            draft: draft.clone(),
         })
     }
 
-    fn program_target(&self, id: ProcessId, lifetime: Lifetime) -> Result<Target, WishError> {
+    fn program_rule(&self, id: ProcessId, draft: &Draft) -> Result<FrozenRule, WishError> {
         let process = self.ledger.mirror().process(id).ok_or(NO_PROCESS)?;
         let record = self.processes.records.get(&id).ok_or(NO_PROCESS)?;
         let program = record.image.program;
@@ -66,54 +81,30 @@ impl Engine {
             return Err(WishError::Unavailable("nobody can tell which program this process runs"));
         }
         let by_path = self.is_host_path(record.image.mnt_ns, &process.exe);
-        if !by_path && lifetime == Lifetime::Always {
+        if !by_path && draft.lifetime == Lifetime::Always {
             return Err(WishError::Invalid(
                 "a program of a container, or one whose file was deleted, has no path to be known by after a restart",
             ));
         }
-        let exe = process.exe.clone();
-        let path = by_path.then_some(&exe);
-        let (roots, mut programs) = self.running(path, program);
-        programs.extend(program);
-        Ok(Target {
-            subject: Subject::Program { exe },
+        Ok(FrozenRule {
+            subject: Subject::Program { exe: process.exe.clone() },
             process: None,
-            programs: programs.into_iter().collect(),
+            programs: program.into_iter().collect(),
             by_path,
-            roots,
+            draft: draft.clone(),
         })
     }
 
-    fn path_target(&self, path: &Text) -> Target {
-        let (roots, programs) = self.running(Some(path), None);
-        Target {
-            subject: Subject::Program { exe: path.clone() },
-            process: None,
-            programs: programs.into_iter().collect(),
-            by_path: true,
-            roots,
-        }
-    }
-
-    /// The running processes of a program, and the files that they execute.
-    fn running(
-        &self,
-        path: Option<&Text>,
-        program: Option<ProgramKey>,
-    ) -> (Vec<ProcessId>, BTreeSet<ProgramKey>) {
-        let mut found = (Vec::new(), BTreeSet::new());
-        for process in self.ledger.mirror().processes().filter(|p| p.exited_at.is_none()) {
-            let Some(record) = self.processes.records.get(&process.id) else { continue };
-            let same_file = program.is_some() && record.image.program == program;
-            let same_path = path
-                .is_some_and(|p| *p == process.exe && self.is_host_path(record.image.mnt_ns, &process.exe));
+    /// The running processes of a program.
+    fn running(&self, path: Option<&Text>, programs: &[ProgramKey]) -> Vec<ProcessId> {
+        let running = self.ledger.mirror().processes().filter(|p| p.exited_at.is_none());
+        let fits = |p: &&Process| {
+            let Some(record) = self.processes.records.get(&p.id) else { return false };
             // A process that was forked before its program is identified has only its file to go by.
-            if same_file || same_path {
-                found.0.push(process.id);
-                found.1.extend(record.image.program);
-            }
-        }
-        found
+            record.image.program.is_some_and(|key| programs.contains(&key))
+                || path.is_some_and(|path| *path == p.exe && self.is_host_path(record.image.mnt_ns, &p.exe))
+        };
+        running.filter(fits).map(|p| p.id).collect()
     }
 
     /// Whether a path is one of the system's own file tree, where nobody but root can imitate it.

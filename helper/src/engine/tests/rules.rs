@@ -8,7 +8,8 @@ use sekhmet_common::{
 
 use super::*;
 use crate::engine::input::{
-    Applied, Change, ChangeStep, KeptRule, ProgramKey, RefusedSight, Ticket, Wish, WishError, WishResult,
+    Applied, Change, ChangeStep, FreezeResult, KeptRule, ProgramKey, RefusedSight, Request, Ticket, Wish,
+    WishError, WishResult,
 };
 
 const CURL: ProgramKey = ProgramKey { device: 1, inode: 7 };
@@ -46,12 +47,28 @@ impl Stage {
         self.engine.mirror().rules_of(self.id(tgid)).iter().map(|id| id.0).collect()
     }
 
-    fn wish(&mut self, ticket: u64, wish: Wish) {
-        self.step(Input::Wish { ticket: Ticket(ticket), wish });
+    /// Asks what a request means, and has it done at once.
+    fn ask(&mut self, ticket: u64, request: Request, by: u32) {
+        match self.freeze(ticket, request) {
+            Ok(frozen) => {
+                self.step(Input::Wish { ticket: Ticket(ticket), wish: Wish { deed: frozen.deed, by } });
+            }
+            Err(error) => {
+                self.other_effects.push(Effect::Answer { ticket: Ticket(ticket), result: Err(error) });
+            }
+        }
+    }
+
+    fn freeze(&mut self, ticket: u64, request: Request) -> FreezeResult {
+        self.step(Input::Freeze { ticket: Ticket(ticket), request });
+        match self.other_effects.pop() {
+            Some(Effect::Frozen { ticket: t, result }) if t.0 == ticket => result,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn block(&mut self, ticket: u64, wanted: Wanted, lifetime: Lifetime) {
-        self.wish(ticket, Wish::Add { draft: Draft::new(wanted, lifetime), by: 1000, by_user: None });
+        self.ask(ticket, Request::Add(Draft::new(wanted, lifetime)), 1000);
     }
 
     /// The changes that were ordered since the last time.
@@ -206,9 +223,9 @@ fn wishes_that_cannot_be_are_refused_with_a_reason() {
         stage.block(ticket, wanted, lifetime);
         assert!(stage.answer(ticket).is_err(), "{ticket}");
     }
-    stage.wish(8, Wish::Remove(RuleId(1)));
+    stage.ask(8, Request::Remove(RuleId(1)), 0);
     assert!(matches!(stage.answer(8), Err(WishError::UnknownId(_))));
-    stage.wish(9, Wish::Release);
+    stage.ask(9, Request::Release, 0);
     assert_eq!(stage.answer(9), Ok(vec![]));
     assert!(stage.changes().is_empty());
 }
@@ -222,7 +239,7 @@ fn release_ends_every_rule_at_once() {
     }
     stage.block(3, Wanted::Path("/usr/bin/curl".into()), Lifetime::Always);
     stage.obey();
-    stage.wish(4, Wish::Release);
+    stage.ask(4, Request::Release, 0);
     assert_eq!(stage.obey().len(), 1, "one change, whole or not at all");
     assert_eq!(stage.answer(4), Ok(vec![RuleId(1), RuleId(2), RuleId(3)]));
     assert_eq!(stage.engine.mirror().blocked().count(), 0);
@@ -261,7 +278,7 @@ fn attempts_are_counted_by_remote_and_in_all() {
     );
     assert_eq!(mirror.rule(RuleId(1)).map(|r| r.hits), Some(8));
     assert_eq!(mirror, stage.engine.mirror());
-    stage.wish(2, Wish::Remove(RuleId(1)));
+    stage.ask(2, Request::Remove(RuleId(1)), 0);
     stage.obey();
     stage.tick_after(1);
     assert_eq!(stage.mirror(all).refusals().count(), 0);
@@ -333,18 +350,10 @@ fn a_user_sees_the_rules_that_concern_his_programs_and_no_others() {
     let (mine, theirs) = (stage.listen(Scope::Own(1000)), stage.listen(Scope::Own(1001)));
     stage.observe([Observation::Seen(image(10, 1000)), Observation::Seen(image(11, 0))]);
     stage.block(1, Wanted::Process(stage.id(10)), Lifetime::UntilExit);
-    let root = Wish::Add {
-        draft: Draft::new(Wanted::Process(stage.id(11)), Lifetime::UntilExit),
-        by: 0,
-        by_user: None,
-    };
-    stage.wish(2, root);
-    let by_root = Wish::Add {
-        draft: Draft::new(Wanted::Path("/usr/bin/x".into()), Lifetime::Always),
-        by: 0,
-        by_user: None,
-    };
-    stage.wish(3, by_root);
+    let process = Draft::new(Wanted::Process(stage.id(11)), Lifetime::UntilExit);
+    stage.ask(2, Request::Add(process), 0);
+    let program = Draft::new(Wanted::Path("/usr/bin/x".into()), Lifetime::Always);
+    stage.ask(3, Request::Add(program), 0);
     stage.obey();
     stage.observe([attempt(1, 10, 443, 1), attempt(2, 11, 443, 1)]);
     stage.tick_after(1);
@@ -357,4 +366,45 @@ fn a_user_sees_the_rules_that_concern_his_programs_and_no_others() {
     stage.engine.snapshot(Scope::Own(1000), now).iter().for_each(|e| later.apply(e));
     assert_eq!(later.rules().collect::<Vec<_>>(), stage.mirror(mine).rules().collect::<Vec<_>>());
     assert_eq!(later.refusals().count(), 1);
+}
+
+#[test]
+fn what_was_asked_about_is_what_is_done() {
+    let mut stage = Stage::enforcing();
+    stage.observe([Observation::Seen(image(10, 1000)), runs(10, "/usr/bin/curl", CURL)]);
+    let draft = Draft::new(Wanted::ProgramOf(stage.id(10)), Lifetime::Seconds(3600));
+    let frozen = stage.freeze(1, Request::Add(draft)).unwrap();
+    assert_eq!(frozen.target, "every run of /usr/bin/curl and what it starts");
+    assert_eq!(frozen.duration, "for 1 hour");
+    // While a person reads the question the process becomes another program.
+    stage.observe([runs(10, "/usr/sbin/sshd", NEWER_CURL)]);
+    stage.step(Input::Wish { ticket: Ticket(1), wish: Wish { deed: frozen.deed, by: 1000 } });
+    let ChangeStep::Add(binding) = &stage.obey()[0].step else { panic!() };
+    assert_eq!((&binding.programs[..], &binding.processes[..]), (&[CURL][..], &[][..]));
+    let shown = stage.engine.mirror().rules().map(|r| r.sentence()).collect::<Vec<_>>();
+    assert_eq!(shown, ["Block every run of /usr/bin/curl and what it starts for 1 hour"]);
+    // A rule that ended meanwhile cannot be removed; a process that ended cannot be blocked.
+    let remove = stage.freeze(2, Request::Remove(RuleId(1))).unwrap();
+    stage.ask(3, Request::Release, 0);
+    stage.obey();
+    stage.step(Input::Wish { ticket: Ticket(2), wish: Wish { deed: remove.deed, by: 0 } });
+    assert!(matches!(stage.answer(2), Err(WishError::UnknownId(_))));
+    let process = Draft::new(Wanted::Process(stage.id(10)), Lifetime::UntilExit);
+    let frozen = stage.freeze(4, Request::Add(process)).unwrap();
+    stage.observe([exited(10)]);
+    stage.step(Input::Wish { ticket: Ticket(4), wish: Wish { deed: frozen.deed, by: 0 } });
+    assert!(matches!(stage.answer(4), Err(WishError::UnknownId(_))));
+}
+
+#[test]
+fn the_list_of_rules_is_cut_to_what_may_be_seen() {
+    let mut stage = Stage::enforcing();
+    stage.observe([Observation::Seen(image(11, 0))]);
+    stage.ask(1, Request::Add(Draft::new(Wanted::Process(stage.id(11)), Lifetime::UntilExit)), 0);
+    stage.obey();
+    for (scope, count) in [(Scope::All, 1), (Scope::Own(0), 1), (Scope::Own(1000), 0)] {
+        stage.step(Input::ListRules { ticket: Ticket(7), scope });
+        let Some(Effect::Rules { rules, .. }) = stage.other_effects.pop() else { panic!() };
+        assert_eq!(rules.len(), count, "{scope:?}");
+    }
 }
