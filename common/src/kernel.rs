@@ -1,9 +1,10 @@
-//! The records and map keys that the eBPF programs share with their loader.
+//! What the eBPF programs share with user space: records, map keys, and the marks they put on sockets.
 //!
 //! Everything is `#[repr(C)]` in the byte order of the machine, without padding that nobody writes: what the
 //! kernel fills is what the loader reads. Records in the ring open with a [`Header`]; rows of an iterator do
 //! not, for they are all alike. Times are nanoseconds of `CLOCK_BOOTTIME`.
 
+pub mod mark;
 mod process;
 mod socket;
 

@@ -2,6 +2,7 @@
 
 pub mod bus;
 pub mod engine;
+pub mod firewall;
 pub mod identify;
 pub mod kernel;
 pub mod reduced;
