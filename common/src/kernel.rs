@@ -5,10 +5,15 @@
 //! not, for they are all alike. Times are nanoseconds of `CLOCK_BOOTTIME`.
 
 pub mod mark;
+pub mod policy;
 mod process;
 mod socket;
 
 pub use self::{
+    policy::{
+        CoverRow, FileRow, Policy, ProgramKey, RefusalKey, RefusalValue, RefusedRecord, RuleSlot,
+        SocketPolicy, Switch,
+    },
     process::{
         ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, ForkRecord, Namespaces, Task, Uids, task_flag,
     },
@@ -57,8 +62,10 @@ pub mod kind {
     pub const PACKET_FLOW: u32 = 5;
     /// [`super::SocketClosedRecord`].
     pub const SOCKET_CLOSED: u32 = 6;
+    /// [`super::RefusedRecord`].
+    pub const REFUSED: u32 = 7;
     /// One above the highest kind.
-    pub const END: u32 = 7;
+    pub const END: u32 = 8;
 }
 
 /// Counters beside those of the kinds, in the map `STATS`.
@@ -69,8 +76,14 @@ pub mod stat {
     pub const RESIDUE_MAP_FULL: u32 = 1;
     /// Sockets for which the kernel gave no storage; they have no owner.
     pub const STORAGE_FAILED: u32 = 2;
+    /// Children and programs that could not be bound to their rules: too many processes are bound already.
+    pub const POLICY_MAP_FULL: u32 = 3;
+    /// Sockets that could not be bound to rules: the kernel gave no storage, or they are bound to too many.
+    pub const SOCKET_UNBOUND: u32 = 4;
+    /// Refusals that found no room to be counted under their own key.
+    pub const REFUSAL_MAP_FULL: u32 = 5;
     /// One above the highest counter.
-    pub const END: u32 = 3;
+    pub const END: u32 = 6;
 }
 
 /// What every ring record opens with.
@@ -135,6 +148,16 @@ plain!(
     FlowKey,
     FlowValue,
     Residue,
+    RuleSlot,
+    Switch,
+    Policy,
+    ProgramKey,
+    SocketPolicy,
+    CoverRow,
+    FileRow,
+    RefusalKey,
+    RefusalValue,
+    RefusedRecord,
 );
 
 /// Copies a record out of the front of `bytes`; nothing if they are too few. Alignment does not matter.
@@ -170,6 +193,10 @@ const _: () = {
     assert!(size_of::<SocketRow>() == 128 && size_of::<SocketClosedRecord>() == 88);
     assert!(size_of::<FlowKey>() == 48 && size_of::<FlowValue>() == 64);
     assert!(size_of::<PacketFlowRecord>() == 88 && size_of::<Residue>() == 16);
+    assert!(size_of::<RuleSlot>() == 8 && size_of::<Switch>() == 16 && size_of::<SocketPolicy>() == 40);
+    assert!(size_of::<ProgramKey>() == 16 && size_of::<FileRow>() == 24 && size_of::<CoverRow>() == 88);
+    assert!(size_of::<RefusalKey>() == 40 && size_of::<RefusalValue>() == 32);
+    assert!(size_of::<RefusedRecord>() == 64);
     // The ring aligns to 8 bytes, and every kind must fit it many times over.
     assert!(align_of::<ExecRecord>() == 8 && size_of::<ExecRecord>() * 1000 < EVENTS_BYTES);
 };

@@ -2,14 +2,16 @@
 
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
-    btf_maps::{HashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, PerCpuArray},
     helpers::generated::bpf_sk_storage_get,
     macros::{btf_map, map},
     maps::RingBuf,
 };
 use sekhmet_common::kernel::{
-    EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, RESIDUES_MAX, Residue, SocketRow, SocketState,
-    kind, stat,
+    EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, Policy, ProcessKey, ProgramKey, RESIDUES_MAX, RefusalKey,
+    RefusalValue, Residue, RuleSlot, SocketPolicy, SocketRow, SocketState, Switch, kind,
+    policy::{POLICIES_MAX, PROGRAMS_MAX, REFUSALS_MAX, RULES_MAX},
+    stat,
 };
 
 /// The life of processes and sockets. A second ring for payload comes with what needs one.
@@ -43,6 +45,30 @@ pub static RESIDUES: HashMap<ProcessKey, Residue, RESIDUES_MAX> = HashMap::new()
 /// Where a dump builds its row, which is too large for the stack. One thread dumps at a time: the loader's reader.
 #[btf_map]
 pub static ROW: PerCpuArray<SocketRow, 1> = PerCpuArray::new();
+
+/// Whether there is anything to refuse at all.
+#[btf_map]
+pub static SWITCH: Array<Switch, 1> = Array::new();
+
+/// Rules in force, each in the one slot that its number allows.
+#[btf_map]
+pub static RULES: Array<RuleSlot, RULES_MAX> = Array::new();
+
+/// Processes that are bound to rules.
+#[btf_map]
+pub static POLICIES: HashMap<ProcessKey, Policy, POLICIES_MAX> = HashMap::new();
+
+/// Programs that are bound to rules.
+#[btf_map]
+pub static PROGRAMS: HashMap<ProgramKey, Policy, PROGRAMS_MAX> = HashMap::new();
+
+/// Sockets that are bound to rules. Copied to accepted sockets.
+#[btf_map]
+pub static BOUND_SOCKETS: SocketStorage<SocketPolicy> = SocketStorage::new();
+
+/// What was refused, how often.
+#[btf_map]
+pub static REFUSALS: HashMap<RefusalKey, RefusalValue, REFUSALS_MAX> = HashMap::new();
 
 /// Adds to the current CPU's counter.
 ///

@@ -11,6 +11,7 @@ mod log;
 mod object;
 mod offsets;
 mod outbox;
+pub mod policy;
 mod probes;
 mod reader;
 mod reading;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// `AF_INET`.
-const AF_INET: u16 = 2;
+pub const AF_INET: u16 = 2;
 
 /// `SOCK_RAW`.
 const SOCK_RAW: u16 = 3;

@@ -12,11 +12,14 @@ use sekhmet_common::kernel::{
 use super::{residue, socket::TCP, tuple::mapped};
 use crate::{
     maps::{FLOWS, SOCKETS, STATS, add, bump},
-    ring,
+    ring, verdict,
 };
 
 /// Let the packet pass.
 const PASS: i32 = 1;
+
+/// Drop it; its sender, if here, gets `EPERM`.
+const DROP: i32 = 0;
 
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_IPV6: u16 = 0x86dd;
@@ -40,12 +43,15 @@ pub enum Way {
 }
 
 /// What a packet's headers say.
-struct Packet {
-    source: [u8; 16],
-    target: [u8; 16],
-    protocol: u8,
+pub struct Packet {
+    /// Where it comes from; IPv4 in its IPv6 form.
+    pub source: [u8; 16],
+    /// Where it goes.
+    pub target: [u8; 16],
+    /// IP protocol number, behind all extension headers.
+    pub protocol: u8,
     /// Bytes before what the transport protocol carries.
-    header_length: u32,
+    pub header_length: u32,
 }
 
 /// Adds a packet to its socket's and its flow's counters. The packet begins with its IP header.
@@ -58,8 +64,14 @@ pub fn count(ctx: &SkBuffContext, way: Way) -> i32 {
             return PASS;
         }
         let socket = bpf_sk_fullsock(socket);
+        if socket.is_null() {
+            return PASS;
+        }
+        if verdict::packet::is_refused(skb, socket, way) {
+            return DROP;
+        }
         // TCP keeps its own counters; leaving it out also keeps a listener's packets out of its connections.
-        if socket.is_null() || (*socket).protocol == TCP {
+        if (*socket).protocol == TCP {
             return PASS;
         }
         let Some(state) = SOCKETS.get(socket.cast()) else { return PASS };
@@ -141,8 +153,12 @@ fn orient(packet: &Packet, (source_port, target_port): (u16, u16), way: Way) -> 
     Tuple { local, remote, local_port, remote_port, protocol: packet.protocol, reserved: [0; 3] }
 }
 
+/// Reads the headers of a packet that begins with its IP header.
+///
+/// # Safety
+/// `skb` is the context of a packet program.
 #[inline(always)]
-unsafe fn parse(skb: *mut __sk_buff) -> Option<Packet> {
+pub unsafe fn parse(skb: *mut __sk_buff) -> Option<Packet> {
     unsafe {
         match u16::from_be((*skb).protocol as u16) {
             ETHERTYPE_IPV4 => ipv4(skb),

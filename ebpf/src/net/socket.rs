@@ -6,7 +6,7 @@ use sekhmet_common::kernel::{Counters, SocketClosedRecord, SocketState, kind, so
 use crate::{
     maps::{SOCKETS, STATS, bump},
     offsets::{NET_INUM, SKC_NET, probe},
-    ring, task,
+    ring, task, verdict,
 };
 
 /// `IPPROTO_TCP`.
@@ -40,6 +40,8 @@ pub fn create(ctx: &SockContext) -> i32 {
         if SOCKETS.get_or_insert(socket.cast(), &mut state).is_none() {
             bump(&STATS, stat::STORAGE_FAILED);
         }
+        // Behind the storage: whoever binds the process meanwhile finds the socket there.
+        verdict::connect::created(socket, &state.process, state.net_ns);
     }
     ALLOW
 }

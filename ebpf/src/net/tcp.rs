@@ -14,7 +14,7 @@ use super::{copy_key, residue, tuple};
 use crate::{
     maps::{SOCKETS, STATS, bump},
     offsets::*,
-    ring, task,
+    ring, task, verdict,
 };
 
 /// Number of the bit in `sock.sk_flags` (`enum sock_flags`) that says: the other side's FIN has been received.
@@ -91,10 +91,13 @@ unsafe fn storage(socket: *const u8, new: u8) -> Option<*mut SocketState> {
             return None;
         }
         let mut state = fresh(socket, task::key(current), socket_flag::SEEDED);
+        let owner = state.process;
         let state = SOCKETS.get_or_insert(socket, &mut state);
         if state.is_none() {
             bump(&STATS, stat::STORAGE_FAILED);
         }
+        // Its mark, where it has one, is its maker's; that the packets are refused does not depend on it.
+        verdict::subject::bind_socket(socket, &owner);
         state
     }
 }

@@ -14,6 +14,8 @@ pub enum Hook {
     Tracepoint(&'static str),
     /// Creation and release of sockets, at the root of the cgroup-v2 tree.
     CgroupSocket(&'static str),
+    /// Addresses that programs connect or send to, at the root of the cgroup-v2 tree.
+    CgroupAddress(&'static str),
     /// Packets of sockets, at the root of the cgroup-v2 tree.
     CgroupPacket {
         /// Packets that leave; otherwise packets that arrive.
@@ -32,7 +34,7 @@ impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tracepoint(name) => write!(f, "tp_btf {name}"),
-            Self::CgroupSocket(name) => write!(f, "cgroup/{name}"),
+            Self::CgroupSocket(name) | Self::CgroupAddress(name) => write!(f, "cgroup/{name}"),
             Self::CgroupPacket { egress: true } => write!(f, "cgroup_skb/egress"),
             Self::CgroupPacket { egress: false } => write!(f, "cgroup_skb/ingress"),
             Self::Iterator(name) => write!(f, "iter/{name}"),
@@ -59,7 +61,7 @@ pub struct Probe {
 }
 
 /// Every probe, in the order in which they are attached: owners before what needs them.
-pub static PROBES: [Probe; 11] = [
+pub static PROBES: [Probe; 18] = [
     Probe {
         program: "socket_create",
         hook: Hook::CgroupSocket("sock_create"),
@@ -147,6 +149,62 @@ pub static PROBES: [Probe; 11] = [
         capability: "earlier sockets",
         replacement: "",
         cost: "connections older than the helper are not seen",
+    },
+    Probe {
+        program: "connect4",
+        hook: Hook::CgroupAddress("connect4"),
+        since: "5.10",
+        capability: "blocking IPv4",
+        replacement: "",
+        cost: "processes cannot be blocked",
+    },
+    Probe {
+        program: "connect6",
+        hook: Hook::CgroupAddress("connect6"),
+        since: "5.10",
+        capability: "blocking IPv6",
+        replacement: "",
+        cost: "processes cannot be blocked",
+    },
+    Probe {
+        program: "sendmsg4",
+        hook: Hook::CgroupAddress("sendmsg4"),
+        since: "5.15",
+        capability: "blocking shared IPv4 datagrams",
+        replacement: "cgroup_skb/egress",
+        cost: "a blocked process can send through a UDP socket that another one made for it after the block",
+    },
+    Probe {
+        program: "sendmsg6",
+        hook: Hook::CgroupAddress("sendmsg6"),
+        since: "5.15",
+        capability: "blocking shared IPv6 datagrams",
+        replacement: "cgroup_skb/egress",
+        cost: "a blocked process can send through a UDP socket that another one made for it after the block",
+    },
+    Probe {
+        program: "cover_held",
+        hook: Hook::Iterator("task_file"),
+        since: "5.11",
+        capability: "blocking open sockets",
+        replacement: "",
+        cost: "sockets that are open when a block begins are not blocked",
+    },
+    Probe {
+        program: "cover_owned",
+        hook: Hook::StorageIterator { map: "SOCKETS" },
+        since: "5.11",
+        capability: "blocking unlisted sockets",
+        replacement: "iter/task_file",
+        cost: "sockets of io_uring that are open when a block begins are not blocked",
+    },
+    Probe {
+        program: "name_files",
+        hook: Hook::Iterator("task_file"),
+        since: "5.8",
+        capability: "programs by file",
+        replacement: "stat(2)",
+        cost: "blocked programs are not recognised on file systems with device numbers of their own",
     },
 ];
 

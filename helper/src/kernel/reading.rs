@@ -10,7 +10,8 @@ use std::{
 
 use aya::maps::{MapData, PerCpuArray};
 use sekhmet_common::kernel::{
-    FlowKey, FlowValue, Plain, ProcessKey, Residue, SocketRow, Task, kind, read_plain, stat,
+    FlowKey, FlowValue, Plain, ProcessKey, RefusalKey, RefusalValue, Residue, SocketRow, Task, kind,
+    read_plain, stat,
 };
 
 use super::{
@@ -63,6 +64,14 @@ impl Kernel {
         Ok(sys::read_hash(self.residues.fd().as_fd(), BATCH)?.into_iter().collect())
     }
 
+    /// What was refused, and how often, since the programs were loaded.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_refusals(&self) -> io::Result<Vec<(RefusalKey, RefusalValue)>> {
+        sys::read_hash(self.refusals.fd().as_fd(), BATCH)
+    }
+
     /// Removes a flow and returns its last counters.
     ///
     /// # Errors
@@ -106,7 +115,7 @@ fn per_kind(counters: &PerCpuArray<MapData, u64>) -> Result<PerKind, aya::maps::
 }
 
 /// Runs an iterator from its beginning to its end.
-fn rows<T: Plain>(link: &OwnedFd) -> io::Result<Vec<T>> {
+pub(super) fn rows<T: Plain>(link: &OwnedFd) -> io::Result<Vec<T>> {
     let mut bytes = Vec::new();
     sys::open_iterator(link.as_fd())?.read_to_end(&mut bytes)?;
     Ok(bytes.chunks_exact(size_of::<T>()).filter_map(read_plain).collect())
