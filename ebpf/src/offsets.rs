@@ -52,6 +52,7 @@ offsets!(
     SIGNAL_GROUP_EXIT_CODE,
     MM_ARG_START,
     MM_ARG_END,
+    MM_EXE_FILE,
     BPRM_FILENAME,
     BPRM_FILE,
     FILE_INODE,

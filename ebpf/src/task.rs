@@ -3,7 +3,7 @@
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_probe_read_kernel};
-use sekhmet_common::kernel::{Namespaces, ProcessKey, Task, Uids, task_flag};
+use sekhmet_common::kernel::{Namespaces, ProcessKey, ProgramKey, Task, Uids, task_flag};
 
 use crate::offsets::*;
 
@@ -53,6 +53,7 @@ pub unsafe fn fill(out: *mut Task, task: *const u8) {
         let parent: *const u8 = read(task, &TASK_REAL_PARENT);
         addr_of_mut!((*out).parent).write(key(parent));
         addr_of_mut!((*out).exec_id).write(read(task, &TASK_SELF_EXEC_ID));
+        addr_of_mut!((*out).program).write(program(task));
         addr_of_mut!((*out).cgroup_id).write(cgroup(task));
         addr_of_mut!((*out).uids).write(uids(task));
         let (pid_ns, ns_tgid) = pid_namespace(task);
@@ -62,6 +63,28 @@ pub unsafe fn fill(out: *mut Task, task: *const u8) {
         // By helper: as a typed read, 16 bytes would become 16 instructions.
         let comm = task.wrapping_add(TASK_COMM.load() as usize);
         bpf_probe_read_kernel(addr_of_mut!((*out).comm).cast(), 16, comm.cast());
+    }
+}
+
+/// The file that a task's process executes. A thread of the kernel has no memory; the reads then give 0.
+#[inline(always)]
+unsafe fn program(task: *const u8) -> ProgramKey {
+    unsafe {
+        let memory: *const u8 = read(task, &TASK_MM);
+        program_key(read(memory, &MM_EXE_FILE))
+    }
+}
+
+/// A file as programs are told apart.
+///
+/// # Safety
+/// The verifier knows `file` as a `struct file`.
+#[inline(always)]
+pub unsafe fn program_key(file: *const u8) -> ProgramKey {
+    unsafe {
+        let inode: *const u8 = read(file, &FILE_INODE);
+        let device: *const u8 = read(inode, &INODE_SB);
+        ProgramKey { device: read(device, &SB_DEV), reserved: 0, inode: read(inode, &INODE_INO) }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Processes that are bound to rules: by user space, by their parents, by the program that they execute.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use sekhmet_common::kernel::{Policy, ProcessKey, ProgramKey, SocketPolicy, stat};
+use sekhmet_common::kernel::{Policy, ProcessKey, SocketPolicy, stat};
 
 use super::{add_rules, is_active};
 use crate::{
@@ -45,7 +45,7 @@ pub unsafe fn execute(process: *const u8, program: *const u8) {
     }
     let key = unsafe {
         let file: *const u8 = read(program, &BPRM_FILE);
-        program_key(file)
+        task::program_key(file)
     };
     let Some(added) = PROGRAMS.get_ptr(&key) else { return };
     let added = unsafe { core::ptr::read_volatile(added) };
@@ -63,19 +63,6 @@ pub fn forget(process: &ProcessKey) {
     if is_active() {
         // Most processes are not there.
         _ = POLICIES.remove(process);
-    }
-}
-
-/// The file as programs are told apart.
-///
-/// # Safety
-/// The verifier knows `file` as a `struct file`.
-#[inline(always)]
-pub unsafe fn program_key(file: *const u8) -> ProgramKey {
-    unsafe {
-        let inode: *const u8 = read(file, &FILE_INODE);
-        let device: *const u8 = read(inode, &INODE_SB);
-        ProgramKey { device: read(device, &SB_DEV), reserved: 0, inode: read(inode, &INODE_INO) }
     }
 }
 

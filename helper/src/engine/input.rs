@@ -16,7 +16,7 @@ use sekhmet_common::{
 
 pub use self::rules::{
     Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
-    ProgramKey, RefusedSight, Request, Ticket, Wish, WishError, WishResult,
+    ProgramKey, RefusedSight, Request, SeenBy, Ticket, Wish, WishError, WishResult,
 };
 
 /// A process as the kernel names it: a PID alone is used again, together with the start time it is not.

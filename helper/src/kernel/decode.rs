@@ -12,7 +12,7 @@ use sekhmet_common::{
     },
 };
 
-use crate::engine::input::{ProcessImage, ProcessKey, Uids};
+use crate::engine::input::{ProcessImage, ProcessKey, ProgramKey, Uids};
 
 /// Kinds of ring records, by their number.
 pub(super) const KINDS: [(u32, RecordKind); 6] = [
@@ -152,12 +152,17 @@ pub fn image(task: &Task) -> ProcessImage {
         cgroup_id: task.cgroup_id,
         net_ns: task.namespaces.net,
         mnt_ns: task.namespaces.mnt,
-        program: None,
+        program: program(task.program),
         comm: Text::from(until_nul(&task.comm)),
         filename: Text::default(),
         argv: None,
         argv_truncated: false,
     }
+}
+
+/// The file that is executed, if there is one.
+fn program(key: kernel::ProgramKey) -> Option<ProgramKey> {
+    (key.inode != 0).then_some(ProgramKey { device: key.device, inode: key.inode })
 }
 
 /// A process that has just executed a program.

@@ -43,6 +43,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("SIGNAL_GROUP_EXIT_CODE", "signal_struct", "group_exit_code"),
     ("MM_ARG_START", "mm_struct", "arg_start"),
     ("MM_ARG_END", "mm_struct", "arg_end"),
+    ("MM_EXE_FILE", "mm_struct", "exe_file"),
     ("BPRM_FILENAME", "linux_binprm", "filename"),
     ("BPRM_FILE", "linux_binprm", "file"),
     ("FILE_INODE", "file", "f_inode"),

@@ -285,6 +285,20 @@ impl Policies {
         Ok(ProgramKey { device, reserved: 0, inode: stat.st_ino })
     }
 
+    /// The processes that execute one of these programs now.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn running(&self, programs: &[ProgramKey]) -> io::Result<Vec<ProcessKey>> {
+        let tasks = self.list_tasks()?;
+        Ok(tasks.iter().filter(|task| programs.contains(&task.program)).map(|task| task.process).collect())
+    }
+
+    /// The numbers of the rules that stand.
+    pub fn rules(&self) -> Vec<u32> {
+        self.standing.values().map(|rule| rule.number).collect()
+    }
+
     /// Every process that is bound to a rule now, those included that a parent or a program bound.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use sekhmet_common::{
 
 use crate::{
     engine::input::{Input, StatusReport},
-    kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader},
+    kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader, policy::Policies},
     reduced,
 };
 
@@ -28,6 +28,8 @@ pub(super) struct Source {
     pub(super) poller: Option<thread::JoinHandle<()>>,
     /// What can be seen with it, as far as is known yet.
     pub(super) status: StatusReport,
+    /// The hold on what the kernel programs refuse, if they are there.
+    pub(super) policies: Option<Policies>,
     /// Told whether anybody watches.
     pub(super) watched: Box<dyn FnMut(bool) + Send>,
 }
@@ -66,17 +68,18 @@ fn load(reduced: bool) -> Result<Kernel, String> {
     }
 }
 
-fn watch_kernel(kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> {
+fn watch_kernel(mut kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> {
     let status = StatusReport { mode: mode(&kernel), sources: kernel.sources(), balance: Vec::new() };
     let coverage = Input::Coverage { mode: status.mode, sources: status.sources.clone() };
     // The channel is empty and its receiver is held by the caller.
     if seen.try_send(coverage).is_err() {
         tracing::error!("no room for the first word");
     }
+    let policies = kernel.take_policies();
     let reader = kernel::start(kernel, seen.clone())?;
     let pace = reader.pace();
     let watched = move |watched| pace.set(if watched { INTERVAL_WATCHED } else { INTERVAL_ALONE });
-    Ok(Source { reader: Some(reader), poller: None, status, watched: Box::new(watched) })
+    Ok(Source { reader: Some(reader), poller: None, status, policies, watched: Box::new(watched) })
 }
 
 fn poll(reason: String, seen: &Sender<Input>) -> io::Result<Source> {
@@ -90,7 +93,7 @@ fn poll(reason: String, seen: &Sender<Input>) -> io::Result<Source> {
             tracing::debug!("the poller is busy");
         }
     };
-    Ok(Source { reader: None, poller: Some(poller), status, watched: Box::new(watched) })
+    Ok(Source { reader: None, poller: Some(poller), status, policies: None, watched: Box::new(watched) })
 }
 
 /// A program that was refused and has no replacement means that something is not seen.

@@ -160,7 +160,8 @@ fn this_machine_is_free_unless_the_mark_says_otherwise() {
         assert_eq!(received(&server), Some(b"yes".to_vec()));
         let error = refused_at_once(|| udp(bits(LOCAL_TOO), v6, 0).send_to(b"no", to));
         assert_eq!(error, ErrorKind::PermissionDenied, "{here}");
-        let ping = |flags| sendto(&icmp(bits(flags), v6, false), &echo(v6), SendFlags::empty(), &addr(here, 0));
+        let ping =
+            |flags| sendto(&icmp(bits(flags), v6, false), &echo(v6), SendFlags::empty(), &addr(here, 0));
         ping(0).unwrap();
         assert_eq!(ping(LOCAL_TOO), Err(Errno::PERM), "{here}");
     }

@@ -10,7 +10,13 @@ use sekhmet_common::{
     time::Timestamp,
 };
 
-use crate::engine::{Engine, input::RefusedSight};
+use crate::engine::{
+    Engine,
+    input::{RefusedSight, SeenBy},
+};
+
+/// A packet that the firewall refuses this soon after an attempt is that attempt, or its repetition.
+const SAME_ATTEMPT_NS: u64 = 5_000_000_000;
 
 /// What makes two attempts the same refusal.
 type What = (RuleId, Option<ProcessId>, Protocol, Direction, Endpoint);
@@ -73,7 +79,12 @@ impl Engine {
         else {
             return;
         };
-        let process = sight.owner.and_then(|key| self.owner_of(sight.at, key));
+        if sight.seen_by == SeenBy::Firewall && self.was_told_by_programs(rule, sight) {
+            return;
+        }
+        let subject = self.rules.entries.get(&rule).and_then(|e| e.kept.process);
+        // The firewall knows the rule only. Whom the rule was made for is as near as anybody can say.
+        let process = sight.owner.or(subject).and_then(|key| self.owner_of(sight.at, key));
         let mut remote = sight.remote;
         if sight.direction == Direction::Inbound {
             remote.port = 0;
@@ -116,6 +127,17 @@ impl Engine {
             refusal.last_at = refusal.last_at.max(sight.at);
             refusals.untold.insert(*id);
         }
+    }
+
+    /// Whether the kernel programs told of this attempt when the process asked for it. They name the process,
+    /// so theirs counts; the firewall sees what they do not: what comes from outside, and what goes through a
+    /// connection that was there before.
+    fn was_told_by_programs(&self, rule: RuleId, sight: &RefusedSight) -> bool {
+        let mut same = self.rules.refusals.listed.values().filter(|r| {
+            (r.rule, r.protocol, r.direction, r.remote)
+                == (rule, sight.protocol, sight.direction, sight.remote)
+        });
+        same.any(|r| sight.at.nanos_since(r.last_at) < SAME_ATTEMPT_NS && r.process.is_some())
     }
 
     /// A process leaves the list, and what it was refused with it.

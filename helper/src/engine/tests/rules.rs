@@ -8,8 +8,8 @@ use sekhmet_common::{
 
 use super::*;
 use crate::engine::input::{
-    Applied, Change, ChangeStep, FreezeResult, KeptRule, ProgramKey, RefusedSight, Request, Ticket, Wish,
-    WishError, WishResult,
+    Applied, Change, ChangeStep, FreezeResult, KeptRule, ProgramKey, RefusedSight, Request, SeenBy, Ticket,
+    Wish, WishError, WishResult,
 };
 
 const CURL: ProgramKey = ProgramKey { device: 1, inode: 7 };
@@ -116,7 +116,10 @@ fn a_rule_is_told_when_it_is_enforced_and_not_before() {
     assert_eq!(stage.mirror(all).rules().count(), 0);
     // A child that was forked while the edges worked.
     stage.observe([forked(12, 11)]);
-    stage.step(Input::Applied { id: change.id, result: Ok(Applied { bound: vec![key(12)] }) });
+    stage.step(Input::Applied {
+        id: change.id,
+        result: Ok(Applied { bound: vec![key(12)], programs: vec![] }),
+    });
     assert_eq!(stage.answer(1), Ok(vec![RuleId(1)]));
     stage.tick_after(1);
     let mirror = stage.mirror(all);
@@ -254,6 +257,7 @@ fn attempt(rule: u32, tgid: u32, port: u16, attempts: u64) -> Observation {
         direction: Direction::Outbound,
         remote: endpoint(9, port),
         attempts,
+        seen_by: SeenBy::Programs,
     })
 }
 
