@@ -100,6 +100,7 @@ fn start_engine(edges: Edges) -> io::Result<thread::JoinHandle<()>> {
         at: Timestamp::now(),
         booted_at: Clock::read().wall(0),
         limits: Limits::default(),
+        host_mnt_ns: 0,
     });
     owner::start(engine, edges)
 }

@@ -299,7 +299,12 @@ impl<'a> Service<'a> {
                     self.tell_mode().await;
                 }
             }
-            Effect::Identify(_) | Effect::Watched(_) => {}
+            Effect::Identify(_)
+            | Effect::Watched(_)
+            | Effect::Change(_)
+            | Effect::Frozen { .. }
+            | Effect::Rules { .. }
+            | Effect::Answer { .. } => {}
         }
     }
 

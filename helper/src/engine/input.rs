@@ -1,5 +1,7 @@
 //! The engine's vocabulary: what the edges tell it, and what it asks them to do.
 
+mod rules;
+
 use std::sync::Arc;
 
 use sekhmet_common::{
@@ -8,7 +10,13 @@ use sekhmet_common::{
     event::Event,
     flow::{Counters, Direction, Endpoint, Protocol},
     process::ProcessId,
+    rule::Rule,
     time::Timestamp,
+};
+
+pub use self::rules::{
+    Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
+    ProgramKey, RefusedSight, Request, Ticket, Wish, WishError, WishResult,
 };
 
 /// A process as the kernel names it: a PID alone is used again, together with the start time it is not.
@@ -62,6 +70,8 @@ pub struct ProcessImage {
     pub net_ns: u32,
     /// Inode number of its mount namespace; 0 if unknown.
     pub mnt_ns: u32,
+    /// The file that it executes; `None` for kernel threads and where the source cannot tell.
+    pub program: Option<ProgramKey>,
     /// The kernel's short name, at most 15 bytes.
     pub comm: Text,
     /// The path given to `execve`, perhaps relative; empty if not known (fork, seed).
@@ -214,6 +224,8 @@ pub enum Observation {
         /// When the poll was made.
         at: Timestamp,
     },
+    /// A rule refused something.
+    Refused(RefusedSight),
     /// Everything that existed before the start was told before this.
     SeedComplete,
     /// Records were lost here.
@@ -320,6 +332,38 @@ pub enum Input {
         /// Which client.
         client: ClientId,
     },
+    /// A client asks for something about rules and is to be asked whether it may.
+    Freeze {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What.
+        request: Request,
+    },
+    /// Somebody asks for the rules in force.
+    ListRules {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What may be seen.
+        scope: Scope,
+    },
+    /// An authorised client wishes something about rules.
+    Wish {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What.
+        wish: Wish,
+    },
+    /// An edge did a change, or undid it and says why.
+    Applied {
+        /// Which change.
+        id: ChangeId,
+        /// What came of it.
+        result: Result<Applied, String>,
+    },
+    /// These rules were kept and are in force again. Told once, before anything is observed.
+    RulesKept(Vec<KeptRule>),
+    /// Whether rules can be enforced on this machine. Until told otherwise they cannot.
+    CanEnforce(bool),
     /// Time passed: publish what has gathered.
     Tick,
 }
@@ -345,6 +389,29 @@ pub enum Effect {
     },
     /// The answer to anybody who asks how the helper is: no names, no peers.
     Status(StatusReport),
+    /// Change what is enforced.
+    Change(Change),
+    /// Say what a request means.
+    Frozen {
+        /// Whose.
+        ticket: Ticket,
+        /// What it means.
+        result: FreezeResult,
+    },
+    /// Tell the rules in force.
+    Rules {
+        /// To whom.
+        ticket: Ticket,
+        /// By number.
+        rules: Vec<Rule>,
+    },
+    /// Answer a wish.
+    Answer {
+        /// Whose.
+        ticket: Ticket,
+        /// What became of it.
+        result: WishResult,
+    },
     /// Whether anybody watches: counters are read every second then, else rarely.
     Watched(bool),
 }

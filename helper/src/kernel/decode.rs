@@ -152,6 +152,7 @@ pub fn image(task: &Task) -> ProcessImage {
         cgroup_id: task.cgroup_id,
         net_ns: task.namespaces.net,
         mnt_ns: task.namespaces.mnt,
+        program: None,
         comm: Text::from(until_nul(&task.comm)),
         filename: Text::default(),
         argv: None,

@@ -91,6 +91,7 @@ impl Edges {
                 Err(TrySendError::Disconnected(_)) => tracing::trace!("nobody identifies processes"),
             },
             Effect::Watched(watched) => (self.watched)(watched),
+            Effect::Change(_) | Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => {}
             Effect::Snapshot { .. } | Effect::Publish { .. } | Effect::Status(_) => self.outlet.send(effect),
         }
     }
