@@ -9,7 +9,7 @@ use aya::{
 use sekhmet_common::{
     coverage::Source,
     kernel::{
-        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, Residue,
+        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, ProcessKey, Residue,
         SocketState,
     },
 };
@@ -180,6 +180,7 @@ fn check_sizes(ebpf: &Ebpf) -> Result<(), LoadError> {
         ("FLOWS", size_of::<FlowKey>(), size_of::<FlowValue>()),
         ("RESIDUES", size_of::<ProcessKey>(), size_of::<Residue>()),
         ("SOCKETS", size_of::<i32>(), size_of::<SocketState>()),
+        ("FIRST", size_of::<i32>(), size_of::<FirstFlow>()),
     ];
     for (name, key, value) in expected {
         let (Some(Map::HashMap(data)) | Some(Map::SkStorage(data))) = ebpf.map(name) else {
