@@ -185,10 +185,10 @@ pub fn as_bytes<T: Plain>(record: &T) -> &[u8] {
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Header>() == 16 && size_of::<ProcessKey>() == 16);
-    assert!(size_of::<Task>() == 104 && offset_of!(Task, comm) == 88);
-    assert!(size_of::<ExecRecord>() == 16 + 104 + 16 + FILENAME_MAX + ARGV_MAX);
-    assert!(offset_of!(ExecRecord, filename) == 136 && offset_of!(ExecRecord, argv) == 136 + FILENAME_MAX);
-    assert!(size_of::<ForkRecord>() == 120 && size_of::<ExitRecord>() == 40);
+    assert!(size_of::<Task>() == 120 && offset_of!(Task, comm) == 104);
+    assert!(size_of::<ExecRecord>() == 16 + 120 + 16 + FILENAME_MAX + ARGV_MAX);
+    assert!(offset_of!(ExecRecord, filename) == 152 && offset_of!(ExecRecord, argv) == 152 + FILENAME_MAX);
+    assert!(size_of::<ForkRecord>() == 136 && size_of::<ExitRecord>() == 40);
     assert!(size_of::<Tuple>() == 40 && size_of::<Counters>() == 32);
     assert!(size_of::<SocketState>() == 56 && offset_of!(SocketState, net_ns) == 48);
     // The kernel puts 8 bytes of its own before a socket's storage and aligns both to a cache line.

@@ -53,7 +53,7 @@ offsets!(
     MM_ARG_START,
     MM_ARG_END,
     BPRM_FILENAME,
-    BPRM_FILE,
+    MM_EXE_FILE,
     FILE_INODE,
     INODE_INO,
     INODE_SB,

@@ -1,12 +1,11 @@
 //! Processes that are bound to rules: by user space, by their parents, by the program that they execute.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use sekhmet_common::kernel::{Policy, ProcessKey, ProgramKey, SocketPolicy, stat};
+use sekhmet_common::kernel::{Policy, ProcessKey, SocketPolicy, stat};
 
 use super::{add_rules, is_active};
 use crate::{
     maps::{BOUND_SOCKETS, POLICIES, PROGRAMS, STATS, SWITCH, bump},
-    offsets::*,
     task,
 };
 
@@ -37,17 +36,13 @@ pub unsafe fn inherit(parent: *const u8, child: *const u8) {
 /// A process executes a program that is bound to rules: the process is, before the program has run.
 ///
 /// # Safety
-/// The verifier knows the arguments as `task_struct` and `linux_binprm`.
+/// The verifier knows `process` as a `task_struct`.
 #[inline(always)]
-pub unsafe fn execute(process: *const u8, program: *const u8) {
+pub unsafe fn execute(process: *const u8) {
     if !SWITCH.get(0).is_some_and(|switch| switch.programs != 0) {
         return;
     }
-    let key = unsafe {
-        let file: *const u8 = read(program, &BPRM_FILE);
-        program_key(file)
-    };
-    let Some(added) = PROGRAMS.get_ptr(&key) else { return };
+    let Some(added) = PROGRAMS.get_ptr(unsafe { task::program(process) }) else { return };
     let added = unsafe { core::ptr::read_volatile(added) };
     let process = unsafe { task::key(process) };
     let mut policy = policy(&process).unwrap_or(UNBOUND);
@@ -63,19 +58,6 @@ pub fn forget(process: &ProcessKey) {
     if is_active() {
         // Most processes are not there.
         _ = POLICIES.remove(process);
-    }
-}
-
-/// The file as programs are told apart.
-///
-/// # Safety
-/// The verifier knows `file` as a `struct file`.
-#[inline(always)]
-pub unsafe fn program_key(file: *const u8) -> ProgramKey {
-    unsafe {
-        let inode: *const u8 = read(file, &FILE_INODE);
-        let device: *const u8 = read(inode, &INODE_SB);
-        ProgramKey { device: read(device, &SB_DEV), reserved: 0, inode: read(inode, &INODE_INO) }
     }
 }
 

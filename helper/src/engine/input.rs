@@ -233,6 +233,9 @@ pub enum Observation {
     },
     /// A rule refused something.
     Refused(RefusedSight),
+    /// A process asked for what the firewall is to refuse. The firewall counts what it really refused, and does
+    /// not know to whom: this tells it.
+    Attempted(RefusedSight),
     /// Everything that existed before the start was told before this.
     SeedComplete,
     /// Records were lost here.

@@ -44,7 +44,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("MM_ARG_START", "mm_struct", "arg_start"),
     ("MM_ARG_END", "mm_struct", "arg_end"),
     ("BPRM_FILENAME", "linux_binprm", "filename"),
-    ("BPRM_FILE", "linux_binprm", "file"),
+    ("MM_EXE_FILE", "mm_struct", "exe_file"),
     ("FILE_INODE", "file", "f_inode"),
     ("INODE_INO", "inode", "i_ino"),
     ("INODE_SB", "inode", "i_sb"),
