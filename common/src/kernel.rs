@@ -18,17 +18,17 @@ pub use self::{
         ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, ForkRecord, Namespaces, Task, Uids, task_flag,
     },
     socket::{
-        Counters, FlowKey, FlowValue, PacketFlowRecord, Residue, SocketClosedRecord, SocketRow, SocketState,
-        TcpRecord, Tuple, socket_flag, tcp_state,
+        Counters, FirstFlow, FlowKey, FlowValue, PacketFlowRecord, Passed, Residue, SocketClosedRecord,
+        SocketRow, SocketState, TcpRecord, Tuple, socket_flag, tcp_state,
     },
 };
 
 /// Version of everything in this module. The object exports it as the symbol [`ABI_SYMBOL`], and the loader
 /// refuses an object without that symbol: raise the number in both when the layout of any record changes.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Name of the global that carries [`ABI_VERSION`] in its name, so that an older object does not have it.
-pub const ABI_SYMBOL: &str = "SEKHMET_ABI_1";
+pub const ABI_SYMBOL: &str = "SEKHMET_ABI_2";
 
 /// An offset that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -70,7 +70,7 @@ pub mod kind {
 
 /// Counters beside those of the kinds, in the map `STATS`.
 pub mod stat {
-    /// Flows that found no room in the flow map; their bytes are in their socket's totals only.
+    /// Packets whose flow found no room in the flow map; their bytes are in their process's total only.
     pub const FLOW_MAP_FULL: u32 = 0;
     /// Last counters of sockets that found room neither in the ring nor in the residue map.
     pub const RESIDUE_MAP_FULL: u32 = 1;
@@ -141,6 +141,8 @@ plain!(
     Tuple,
     Counters,
     SocketState,
+    Passed,
+    FirstFlow,
     SocketRow,
     TcpRecord,
     PacketFlowRecord,
@@ -188,9 +190,12 @@ const _: () = {
     assert!(offset_of!(ExecRecord, filename) == 152 && offset_of!(ExecRecord, argv) == 152 + FILENAME_MAX);
     assert!(size_of::<ForkRecord>() == 136 && size_of::<ExitRecord>() == 40);
     assert!(size_of::<Tuple>() == 40 && size_of::<Counters>() == 32);
-    assert!(size_of::<SocketState>() == 88 && offset_of!(SocketState, counters) == 32);
+    assert!(size_of::<SocketState>() == 56 && offset_of!(SocketState, net_ns) == 48);
+    // The kernel puts 8 bytes of its own before a socket's storage and aligns both to a cache line.
+    assert!(offset_of!(FirstFlow, tx) == 64 - 8 && offset_of!(FirstFlow, rx) == 128 - 8);
+    assert!(size_of::<FirstFlow>() == 136 && size_of::<Passed>() == 16);
     assert!(size_of::<TcpRecord>() == 136 && offset_of!(TcpRecord, tuple) == 48);
-    assert!(size_of::<SocketRow>() == 128 && size_of::<SocketClosedRecord>() == 88);
+    assert!(size_of::<SocketRow>() == 128 && size_of::<SocketClosedRecord>() == 128);
     assert!(size_of::<FlowKey>() == 48 && size_of::<FlowValue>() == 64);
     assert!(size_of::<PacketFlowRecord>() == 88 && size_of::<Residue>() == 16);
     assert!(size_of::<RuleSlot>() == 8 && size_of::<Switch>() == 16 && size_of::<SocketPolicy>() == 40);

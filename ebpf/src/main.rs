@@ -28,7 +28,7 @@ use aya_ebpf::{
 
 /// Present under this name in every object whose records have the layout of this version.
 #[unsafe(no_mangle)]
-static SEKHMET_ABI_1: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
+static SEKHMET_ABI_2: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
 
 // tp_btf sched_process_exec(task, old_pid, bprm), since Linux 5.8 for the argument order and the ring
 #[btf_tracepoint(function = "sched_process_exec")]

@@ -8,8 +8,8 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use sekhmet_common::kernel::{
-    EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, Policy, ProcessKey, ProgramKey, RESIDUES_MAX, RefusalKey,
-    RefusalValue, Residue, RuleSlot, SocketPolicy, SocketRow, SocketState, Switch, kind,
+    EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, Policy, ProcessKey, ProgramKey, RESIDUES_MAX,
+    RefusalKey, RefusalValue, Residue, RuleSlot, SocketPolicy, SocketRow, SocketState, Switch, kind,
     policy::{POLICIES_MAX, PROGRAMS_MAX, REFUSALS_MAX, RULES_MAX},
     stat,
 };
@@ -32,9 +32,13 @@ pub static STATS: PerCpuArray<u64, { stat::END as usize }> = PerCpuArray::new();
 
 /// What belongs to a socket; goes with it. Copied to accepted sockets.
 #[btf_map]
-pub static SOCKETS: SocketStorage<SocketState> = SocketStorage::new();
+pub static SOCKETS: SocketStorage<SocketState, CLONED> = SocketStorage::new();
 
-/// Counters of each flow of sockets without connections. Plain, not LRU: an eviction would take bytes along.
+/// The first flow of a socket without connections; goes with the socket.
+#[btf_map]
+pub static FIRST: SocketStorage<FirstFlow, OWN> = SocketStorage::new();
+
+/// Counters of each further flow of sockets without connections. Plain, not LRU: an eviction would take bytes along.
 #[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowValue, FLOWS_MAX> = HashMap::new();
 
@@ -64,7 +68,7 @@ pub static PROGRAMS: HashMap<ProgramKey, Policy, PROGRAMS_MAX> = HashMap::new();
 
 /// Sockets that are bound to rules. Copied to accepted sockets.
 #[btf_map]
-pub static BOUND_SOCKETS: SocketStorage<SocketPolicy> = SocketStorage::new();
+pub static BOUND_SOCKETS: SocketStorage<SocketPolicy, CLONED> = SocketStorage::new();
 
 /// What was refused, how often.
 #[btf_map]
@@ -92,25 +96,28 @@ pub unsafe fn add(target: *mut u64, amount: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(target, amount) };
 }
 
-/// `BPF_F_NO_PREALLOC | BPF_F_CLONE`; the first is compulsory for this type of map.
-const STORAGE_FLAGS: usize = 0x201;
+/// `BPF_F_NO_PREALLOC`, which is compulsory for this type of map.
+pub const OWN: usize = 1;
 
-/// Socket-local storage whose values are copied to accepted sockets (`BPF_F_CLONE`, since Linux 5.4).
+/// The same with `BPF_F_CLONE` (since Linux 5.4): values are copied to accepted sockets.
+pub const CLONED: usize = 0x201;
+
+/// Socket-local storage (since Linux 5.2).
 ///
 /// The layout is the BTF map definition that loaders read: lengths of arrays stand for numbers.
 #[repr(C)]
-pub struct SocketStorage<T> {
+pub struct SocketStorage<T, const FLAGS: usize> {
     r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
     key: *const i32,
     value: *const T,
     max_entries: *const [i32; 0],
-    map_flags: *const [i32; STORAGE_FLAGS],
+    map_flags: *const [i32; FLAGS],
 }
 
 // The pointers are placeholders that nobody follows.
-unsafe impl<T> Sync for SocketStorage<T> {}
+unsafe impl<T, const FLAGS: usize> Sync for SocketStorage<T, FLAGS> {}
 
-impl<T> SocketStorage<T> {
+impl<T, const FLAGS: usize> SocketStorage<T, FLAGS> {
     /// The definition.
     pub const fn new() -> Self {
         use core::ptr::null;

@@ -53,8 +53,8 @@ pub unsafe fn fill(out: *mut Task, task: *const u8) {
         let parent: *const u8 = read(task, &TASK_REAL_PARENT);
         addr_of_mut!((*out).parent).write(key(parent));
         addr_of_mut!((*out).exec_id).write(read(task, &TASK_SELF_EXEC_ID));
-        addr_of_mut!((*out).program).write(program(task));
         addr_of_mut!((*out).cgroup_id).write(cgroup(task));
+        addr_of_mut!((*out).program).write(program(task));
         addr_of_mut!((*out).uids).write(uids(task));
         let (pid_ns, ns_tgid) = pid_namespace(task);
         addr_of_mut!((*out).namespaces).write(Namespaces { pid: pid_ns, ..namespaces(task) });
@@ -66,12 +66,26 @@ pub unsafe fn fill(out: *mut Task, task: *const u8) {
     }
 }
 
-/// The file that a task's process executes. A thread of the kernel has no memory; the reads then give 0.
 #[inline(always)]
-unsafe fn program(task: *const u8) -> ProgramKey {
+unsafe fn cgroup(task: *const u8) -> u64 {
+    unsafe {
+        let set: *const u8 = read(task, &TASK_CGROUPS);
+        let group: *const u8 = read(set, &CSS_SET_DFL_CGRP);
+        let node: *const u8 = read(group, &CGROUP_KN);
+        read(node, &KERNFS_NODE_ID)
+    }
+}
+
+/// The file that a process executes. A thread of the kernel has no memory, and a process that is ending has none
+/// any more; the reads then give 0.
+///
+/// # Safety
+/// The verifier knows `task` as a `task_struct`.
+#[inline(always)]
+pub unsafe fn program(task: *const u8) -> ProgramKey {
     unsafe {
         let memory: *const u8 = read(task, &TASK_MM);
-        program_key(read(memory, &MM_EXE_FILE))
+        file(read(memory, &MM_EXE_FILE))
     }
 }
 
@@ -80,21 +94,11 @@ unsafe fn program(task: *const u8) -> ProgramKey {
 /// # Safety
 /// The verifier knows `file` as a `struct file`.
 #[inline(always)]
-pub unsafe fn program_key(file: *const u8) -> ProgramKey {
+pub unsafe fn file(file: *const u8) -> ProgramKey {
     unsafe {
         let inode: *const u8 = read(file, &FILE_INODE);
-        let device: *const u8 = read(inode, &INODE_SB);
-        ProgramKey { device: read(device, &SB_DEV), reserved: 0, inode: read(inode, &INODE_INO) }
-    }
-}
-
-#[inline(always)]
-unsafe fn cgroup(task: *const u8) -> u64 {
-    unsafe {
-        let set: *const u8 = read(task, &TASK_CGROUPS);
-        let group: *const u8 = read(set, &CSS_SET_DFL_CGRP);
-        let node: *const u8 = read(group, &CGROUP_KN);
-        read(node, &KERNFS_NODE_ID)
+        let filesystem: *const u8 = read(inode, &INODE_SB);
+        ProgramKey { device: read(filesystem, &SB_DEV), reserved: 0, inode: read(inode, &INODE_INO) }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod policy;
 mod probes;
 mod reader;
 mod reading;
+mod refusals;
 mod sys;
 
 pub use balance::KernelCounts;

@@ -52,10 +52,10 @@ pub struct Task {
     pub parent: ProcessKey,
     /// Counts the programs that this process has executed (`task_struct.self_exec_id`, u64 since Linux 5.7).
     pub exec_id: u64,
-    /// The file that it executes; all 0 for a thread of the kernel and for a process that has ended.
-    pub program: ProgramKey,
     /// Inode number of the cgroup-v2 directory.
     pub cgroup_id: u64,
+    /// The file that it executes; all 0 for a thread of the kernel.
+    pub program: ProgramKey,
     /// Users and group.
     pub uids: Uids,
     /// Namespaces.

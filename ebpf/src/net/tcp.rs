@@ -113,7 +113,6 @@ pub unsafe fn fresh(socket: *const u8, process: ProcessKey, flags: u32) -> Socke
             process,
             cookie: bpf_get_socket_cookie(socket.cast_mut().cast()),
             opened_ns: ring::now(),
-            counters: Counters { tx_bytes: 0, rx_bytes: 0, tx_packets: 0, rx_packets: 0 },
             told_tx_bytes: 0,
             told_rx_bytes: 0,
             net_ns: net_ns(socket),

@@ -17,7 +17,7 @@ use sekhmet_common::kernel::{
 use super::{is_active, is_alone, is_host, is_ours, mark_of_socket, refusal, subject};
 use crate::{
     maps::{BOUND_SOCKETS, SOCKETS, STATS, bump},
-    net::{socket::TCP, tuple::mapped},
+    net::socket::TCP,
     task,
 };
 
@@ -31,6 +31,11 @@ const SO_MARK: i32 = 36;
 const UDP: u32 = 17;
 /// A DHCP client and its servers (RFC 2131).
 const DHCP_PORTS: (u32, u16) = (68, 67);
+
+/// An IPv6 address as it lies in memory.
+type Address = [u32; 4];
+/// The third word of an IPv4 address in its IPv6 form.
+const MAPPED: u32 = u32::from_ne_bytes([0, 0, 0xff, 0xff]);
 
 /// What the program asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -51,40 +56,30 @@ struct Remote {
 /// cgroup/connect4 and cgroup/sendmsg4.
 #[inline(always)]
 pub fn ipv4(ctx: &SockAddrContext, call: Call) -> i32 {
-    decide(ctx, call, |address| unsafe {
-        let [a, b, c, d] = (*address).user_ip4.to_ne_bytes();
-        // "This host" is reached through the loopback interface, too.
-        let is_loopback = a == 127 || (*address).user_ip4 == 0;
-        Remote { address: mapped([a, b, c, d]), port: port(address), is_loopback }
-    })
+    decide(ctx, call, |address| unsafe { [0, 0, MAPPED, (*address).user_ip4] })
 }
 
 /// cgroup/connect6 and cgroup/sendmsg6; the former also for IPv4 addresses in their IPv6 form.
 #[inline(always)]
 pub fn ipv6(ctx: &SockAddrContext, call: Call) -> i32 {
     decide(ctx, call, |address| unsafe {
-        let words =
-            [(*address).user_ip6[0], (*address).user_ip6[1], (*address).user_ip6[2], (*address).user_ip6[3]];
-        let is_mapped = words[0] == 0 && words[1] == 0 && words[2] == u32::from_be(0xffff);
-        let is_unspecified = words[0] == 0 && words[1] == 0 && words[2] == 0 && words[3] == 0;
-        let is_one = words[0] == 0 && words[1] == 0 && words[2] == 0 && words[3] == u32::from_be(1);
-        let is_loopback =
-            is_unspecified || is_one || (is_mapped && (words[3].to_ne_bytes()[0] == 127 || words[3] == 0));
-        Remote {
-            address: core::mem::transmute::<[u32; 4], [u8; 16]>(words),
-            port: port(address),
-            is_loopback,
-        }
+        // One by one: the context is no memory of which a part could be copied.
+        [(*address).user_ip6[0], (*address).user_ip6[1], (*address).user_ip6[2], (*address).user_ip6[3]]
     })
 }
 
+/// Where packets to this address go. The unspecified address is this machine's own, too.
 #[inline(always)]
-unsafe fn port(address: *mut bpf_sock_addr) -> u16 {
-    u16::from_be(unsafe { (*address).user_port } as u16)
+fn is_loopback([a, b, c, d]: Address) -> bool {
+    if a != 0 || b != 0 {
+        return false;
+    }
+    let is_ipv4 = c == MAPPED && (d == 0 || d.to_ne_bytes()[0] == 127);
+    is_ipv4 || (c == 0 && (d == 0 || d == u32::from_ne_bytes([0, 0, 0, 1])))
 }
 
 #[inline(always)]
-fn decide(ctx: &SockAddrContext, call: Call, remote: impl FnOnce(*mut bpf_sock_addr) -> Remote) -> i32 {
+fn decide(ctx: &SockAddrContext, call: Call, address: impl FnOnce(*mut bpf_sock_addr) -> Address) -> i32 {
     unsafe {
         let socket = (*ctx.sock_addr).__bindgen_anon_1.sk;
         if socket.is_null() {
@@ -103,7 +98,12 @@ fn decide(ctx: &SockAddrContext, call: Call, remote: impl FnOnce(*mut bpf_sock_a
         if mark == 0 {
             return ALLOW;
         }
-        let remote = remote(ctx.sock_addr);
+        let address = address(ctx.sock_addr);
+        let remote = Remote {
+            address: core::mem::transmute::<Address, [u8; 16]>(address),
+            port: u16::from_be((*ctx.sock_addr).user_port as u16),
+            is_loopback: is_loopback(address),
+        };
         judge(socket, call, mark, &user, &remote, net_ns, is_host && !is_alone())
     }
 }

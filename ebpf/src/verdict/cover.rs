@@ -92,7 +92,7 @@ pub fn files(ctx: *mut c_void) -> i32 {
             return 0;
         }
         let fd: u32 = read_volatile(ctx.cast::<u8>().add(16).cast());
-        write_row(ctx, &FileRow { program: task::program_key(file), fd, reserved: 0 });
+        write_row(ctx, &FileRow { program: task::file(file), fd, reserved: 0 });
     }
     0
 }

@@ -6,7 +6,6 @@ use sekhmet_common::kernel::{Policy, ProcessKey, SocketPolicy, stat};
 use super::{add_rules, is_active};
 use crate::{
     maps::{BOUND_SOCKETS, POLICIES, PROGRAMS, STATS, SWITCH, bump},
-    offsets::*,
     task,
 };
 
@@ -37,17 +36,13 @@ pub unsafe fn inherit(parent: *const u8, child: *const u8) {
 /// A process executes a program that is bound to rules: the process is, before the program has run.
 ///
 /// # Safety
-/// The verifier knows the arguments as `task_struct` and `linux_binprm`.
+/// The verifier knows `process` as a `task_struct`.
 #[inline(always)]
-pub unsafe fn execute(process: *const u8, program: *const u8) {
+pub unsafe fn execute(process: *const u8) {
     if !SWITCH.get(0).is_some_and(|switch| switch.programs != 0) {
         return;
     }
-    let key = unsafe {
-        let file: *const u8 = read(program, &BPRM_FILE);
-        task::program_key(file)
-    };
-    let Some(added) = PROGRAMS.get_ptr(&key) else { return };
+    let Some(added) = PROGRAMS.get_ptr(unsafe { task::program(process) }) else { return };
     let added = unsafe { core::ptr::read_volatile(added) };
     let process = unsafe { task::key(process) };
     let mut policy = policy(&process).unwrap_or(UNBOUND);

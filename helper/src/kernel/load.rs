@@ -9,8 +9,8 @@ use aya::{
 use sekhmet_common::{
     coverage::Source,
     kernel::{
-        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, Policy, ProcessKey, ProgramKey,
-        RefusalKey, RefusalValue, Residue, SocketState,
+        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, Policy, ProcessKey,
+        ProgramKey, RefusalKey, RefusalValue, Residue, SocketState,
     },
 };
 
@@ -196,6 +196,7 @@ fn check_sizes(ebpf: &Ebpf) -> Result<(), LoadError> {
         ("POLICIES", size_of::<ProcessKey>(), size_of::<Policy>()),
         ("PROGRAMS", size_of::<ProgramKey>(), size_of::<Policy>()),
         ("REFUSALS", size_of::<RefusalKey>(), size_of::<RefusalValue>()),
+        ("FIRST", size_of::<i32>(), size_of::<FirstFlow>()),
     ];
     for (name, key, value) in expected {
         let (Some(Map::HashMap(data)) | Some(Map::SkStorage(data))) = ebpf.map(name) else {

@@ -118,6 +118,7 @@ fn ends(observation: &Observation) -> bool {
             | Observation::Exited { .. }
             | Observation::Residue { .. }
             | Observation::Lost { .. }
+            | Observation::Refused(_)
             | Observation::SeedComplete
     )
 }

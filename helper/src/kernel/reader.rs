@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
     flow::Counters,
-    kernel::{FlowKey, FlowValue, ProcessKey, Residue},
+    kernel::{FlowKey, FlowValue, ProcessKey, Residue, policy::REFUSALS_MAX},
 };
 
 use super::{
@@ -28,6 +28,8 @@ use super::{
     log::KernelLog,
     outbox::Outbox,
     reading::take_flow,
+    refusals::Told,
+    sys,
 };
 use crate::{
     engine::input::{Input, Observation, ProcessKey as EngineKey},
@@ -129,6 +131,7 @@ struct Worker {
     clock: Clock,
     /// Residues that were told.
     residues: HashMap<ProcessKey, Residue>,
+    refusals: Told,
     /// Losses that were told.
     lost: PerKind,
     malformed: u64,
@@ -145,6 +148,7 @@ impl Worker {
             outbox: Outbox::new(sender),
             clock,
             residues: HashMap::new(),
+            refusals: Told::default(),
             lost: PerKind::default(),
             malformed: 0,
         }
@@ -186,11 +190,11 @@ impl Worker {
     }
 
     fn drain(&mut self) {
-        let Self { kernel, book, outbox, clock, malformed, .. } = self;
+        let Self { kernel, book, outbox, clock, malformed, refusals, .. } = self;
         let flows = kernel.flows.fd().as_fd();
         while let Some(bytes) = kernel.events.next() {
             match decode_record(&bytes) {
-                Ok(record) => observe(&record, *clock, book, outbox, |key| take(flows, key)),
+                Ok(record) => observe(&record, *clock, book, refusals, outbox, |key| take(flows, key)),
                 Err(error) => {
                     outbox.lose(error.kind());
                     if *malformed == 0 {
@@ -222,6 +226,7 @@ impl Worker {
         let over = self.book.settle(alive.as_ref(), now_ns, crowded, |key| take(map, key));
         self.outbox.extend(over);
         self.tell_residues();
+        self.tell_refusals(now_ns);
         self.outbox.push(Observation::PollComplete { at: self.clock.wall(now_ns) });
         self.tell_losses(now_ns);
     }
@@ -244,6 +249,14 @@ impl Worker {
             }
         }
         self.residues = residues;
+    }
+
+    fn tell_refusals(&mut self, now_ns: u64) {
+        let Some(entries) = or_warn(self.kernel.read_refusals(), "cannot read the refusals") else { return };
+        let map = self.kernel.refusals.fd().as_fd();
+        let take = |key: &_| or_warn(sys::take(map, key), "cannot take a refusal").flatten();
+        let sights = self.refusals.read(&entries, REFUSALS_MAX, now_ns, self.clock, take);
+        self.outbox.extend(sights);
     }
 
     fn tell_losses(&mut self, now_ns: u64) {
@@ -272,6 +285,7 @@ fn observe(
     record: &Record,
     clock: Clock,
     book: &mut Book,
+    refusals: &mut Told,
     outbox: &mut Outbox,
     take: impl FnMut(&FlowKey) -> Option<FlowValue>,
 ) {
@@ -285,6 +299,7 @@ fn observe(
         }
         Record::Tcp(tcp) => book.tcp(tcp),
         Record::PacketFlow(packet) => book.packet_flow(packet),
+        Record::Refused(refused) => refusals.first(refused, clock),
         Record::SocketClosed(closed) => {
             let mut ended = book.released(closed, take);
             let last = ended.pop();

@@ -412,3 +412,34 @@ fn the_list_of_rules_is_cut_to_what_may_be_seen() {
         assert_eq!(rules.len(), count, "{scope:?}");
     }
 }
+
+/// The same attempt as the firewall sees it.
+fn packet(rule: u32, port: u16) -> Observation {
+    let Observation::Refused(sight) = attempt(rule, 10, port, 1) else { panic!() };
+    Observation::Refused(RefusedSight { owner: None, seen_by: SeenBy::Firewall, ..sight })
+}
+
+fn asked(rule: u32, tgid: u32, port: u16, attempts: u64) -> Observation {
+    let Observation::Refused(sight) = attempt(rule, tgid, port, attempts) else { panic!() };
+    Observation::Attempted(sight)
+}
+
+#[test]
+fn who_asked_and_what_was_refused_are_one_line() {
+    let mut stage = Stage::enforcing();
+    stage.observe([Observation::Seen(image(10, 1000)), forked(11, 10)]);
+    stage.block(1, Wanted::Process(stage.id(10)), Lifetime::UntilExit);
+    stage.obey();
+    // The child asks; the first packet is sent twice. Port 80 turns out to be on this machine.
+    stage.observe([asked(1, 11, 443, 1), packet(1, 443), packet(1, 443), asked(1, 11, 80, 1)]);
+    // Nobody asked for these: they go through a socket that was there before.
+    stage.observe([packet(1, 25), packet(1, 25)]);
+    stage.tick_after(1);
+    let told: Vec<_> =
+        stage.engine.mirror().refusals().map(|r| (r.remote.port, r.process.unwrap(), r.attempts)).collect();
+    assert_eq!(told, [(443, stage.id(11), 1), (25, stage.id(10), 2)]);
+    assert_eq!(stage.engine.mirror().rule(RuleId(1)).map(|r| r.hits), Some(3));
+    stage.observe([packet(1, 80)]);
+    stage.tick_after(1);
+    assert_eq!(stage.engine.mirror().refusals().count(), 3);
+}
