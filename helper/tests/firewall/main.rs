@@ -6,7 +6,9 @@
 mod inbound;
 mod log;
 mod marked;
+mod neighbours;
 mod outbound;
+mod owner;
 mod place;
 mod sys;
 mod table;
