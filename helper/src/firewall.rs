@@ -4,6 +4,7 @@
 //! This edge makes the table, sees that it stays, hands it over to the next helper, counts, and reads which
 //! packets it refused.
 
+mod keeper;
 mod library;
 mod memory;
 mod netlink;
@@ -23,6 +24,7 @@ use sekhmet_common::{
 };
 
 pub use self::{
+    keeper::{Keeper, Order, Report, keep},
     memory::MemoryFirewall,
     nft::NftFirewall,
     packet::{Packet, read_packets},

@@ -69,8 +69,8 @@ impl Refusals {
     /// Binds the group in this thread's network namespace.
     ///
     /// # Errors
-    /// What the kernel says: `EBUSY` if another process listens to group 74, `EPERM` without CAP_NET_ADMIN,
-    /// `EINVAL` without nfnetlink_log. Without the reader the table refuses all the same, and counts.
+    /// What the kernel says: `EPERM` if another process listens to group 74 or without CAP_NET_ADMIN, `EINVAL`
+    /// without nfnetlink_log. Without the reader the table refuses all the same, and counts.
     pub fn open() -> io::Result<Self> {
         let socket = netlink::socket(PATIENCE)?;
         socket.set_rx_buf_sz(RECEIVE_BYTES)?;

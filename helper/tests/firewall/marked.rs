@@ -3,7 +3,7 @@
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::OwnedFd,
     time::{Duration, Instant},
 };
 
@@ -12,13 +12,10 @@ use rustix::net::{
     sockopt::{self, Timeout},
 };
 
+pub(crate) use crate::sys::mark;
+
 /// Long enough for what should happen on this machine, short enough for what should not.
 pub(crate) const SOON: Duration = Duration::from_millis(700);
-
-/// Sets `SO_MARK`, as the kernel programs will.
-pub(crate) fn mark(fd: impl AsFd, bits: u32) {
-    sockopt::set_socket_mark(fd, bits).unwrap();
-}
 
 pub(crate) fn addr(address: &str, port: u16) -> SocketAddr {
     SocketAddr::new(address.parse().unwrap(), port)
@@ -67,9 +64,12 @@ pub(crate) fn icmp(bits: u32, v6: bool, raw: bool) -> OwnedFd {
     fd
 }
 
-/// An echo request; the checksum is the kernel's business on ping sockets, and stays wrong on raw IPv4 ones.
+/// An echo request. The kernel fills in the checksum but on raw IPv4 sockets, for which this one is right.
 pub(crate) fn echo(v6: bool) -> [u8; 8] {
-    [if v6 { 128 } else { 8 }, 0, 0, 0, 0, 1, 0, 1]
+    let kind = if v6 { 128 } else { 8 };
+    let checksum = !((u16::from(kind) << 8) + 1 + 1);
+    let [high, low] = checksum.to_be_bytes();
+    [kind, 0, high, low, 0, 1, 0, 1]
 }
 
 /// The words that a test compares: the kind of error, or how many milliseconds it took to fail.

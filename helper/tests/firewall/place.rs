@@ -1,5 +1,4 @@
 //! Network namespaces for one test: its own, and a peer's behind a veth pair.
-#![expect(unsafe_code, reason = "a thread moves into a new network namespace")]
 
 use std::{
     fs,
@@ -9,24 +8,45 @@ use std::{
     thread,
 };
 
+use sekhmet_common::kernel::mark::Mark;
+use sekhmet_helper::firewall::{Firewall as _, NftFirewall};
+
+use crate::sys::new_network_namespace;
+
 /// This side's addresses (RFC 5737 and RFC 3849 documentation ranges).
 pub(crate) const HERE: [&str; 2] = ["198.51.100.1", "2001:db8:51::1"];
 /// The peer's.
 pub(crate) const THERE: [&str; 2] = ["198.51.100.2", "2001:db8:51::2"];
 
+/// This machine's own.
+pub(crate) const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
+
+/// The mark of rule 1 with these flags.
+pub(crate) fn bits(flags: u32) -> u32 {
+    Mark::refused(1, flags).unwrap().bits()
+}
+
+/// The namespaces, the table, and a firewall to look at; nothing without root.
+pub(crate) fn scene() -> Option<(Peer, NftFirewall)> {
+    if !own_namespace() {
+        return None;
+    }
+    let peer = Peer::new();
+    let mut firewall = NftFirewall::open().unwrap();
+    firewall.install().unwrap();
+    Some((peer, firewall))
+}
+
 /// Moves this thread into a network namespace of its own with loopback up. False where that is not allowed:
 /// the caller says so and skips.
 pub(crate) fn own_namespace() -> bool {
-    // SAFETY: a network namespace changes nothing about memory or descriptors; the thread is the test's own.
-    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
-        eprintln!("skipped: no network namespace: {}", std::io::Error::last_os_error());
+    if let Err(error) = new_network_namespace() {
+        eprintln!("skipped: no network namespace: {error}");
         return false;
     }
     run(&["ip", "link", "set", "lo", "up"]);
     // Any group may open ICMP sockets (icmp(7)); the file belongs to the namespace of the thread that opens it.
-    fs::write("/proc/thread-self/net/../../../sys/net/ipv4/ping_group_range", "0 2147483647")
-        .or_else(|_| fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647"))
-        .unwrap();
+    fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").unwrap();
     true
 }
 
@@ -43,8 +63,7 @@ impl Peer {
         thread::Builder::new()
             .name("peer".to_owned())
             .spawn(move || {
-                // SAFETY: as above.
-                assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0);
+                new_network_namespace().unwrap();
                 run(&["ip", "link", "set", "lo", "up"]);
                 ready.send(rustix::thread::gettid().as_raw_nonzero()).unwrap();
                 for job in todo {
