@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use sekhmet_common::kernel::{
     EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, ProcessKey, RESIDUES_MAX, Residue, SocketRow,
-    SocketState, kind, stat,
+    SocketState, kind, stat, turn,
 };
 
 /// The life of processes and sockets. A second ring for payload comes with what needs one.
@@ -27,6 +27,10 @@ pub static LOST: PerCpuArray<u64, { kind::END as usize }> = PerCpuArray::new();
 /// What else went wrong, by `kernel::stat`.
 #[btf_map]
 pub static STATS: PerCpuArray<u64, { stat::END as usize }> = PerCpuArray::new();
+
+/// What the two programs at the tracepoint of TCP states say to each other, by `kernel::turn`.
+#[btf_map]
+pub static TURNS: PerCpuArray<u64, { turn::END as usize }> = PerCpuArray::new();
 
 /// What belongs to a socket; goes with it. Copied to accepted sockets.
 #[btf_map]
@@ -48,13 +52,16 @@ pub static RESIDUES: HashMap<ProcessKey, Residue, RESIDUES_MAX> = HashMap::new()
 #[btf_map]
 pub static ROW: PerCpuArray<SocketRow, 1> = PerCpuArray::new();
 
-/// Adds to the current CPU's counter.
+/// Adds to the current CPU's counter. What it was before, or a little more.
 ///
 /// Atomic although the slot is the CPU's own: a packet may interrupt a program that is between load and store.
 #[inline(always)]
-pub fn bump<const N: usize>(counters: &PerCpuArray<u64, N>, index: u32) {
-    if let Some(slot) = counters.get_ptr_mut(index) {
-        unsafe { add(slot, 1) };
+pub fn bump<const N: usize>(counters: &PerCpuArray<u64, N>, index: u32) -> u64 {
+    let Some(slot) = counters.get_ptr_mut(index) else { return 0 };
+    unsafe {
+        let before = core::ptr::read_volatile(slot);
+        add(slot, 1);
+        before
     }
 }
 

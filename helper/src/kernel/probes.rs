@@ -59,7 +59,7 @@ pub struct Probe {
 }
 
 /// Every probe, in the order in which they are attached: owners before what needs them.
-pub static PROBES: [Probe; 11] = [
+pub static PROBES: [Probe; 12] = [
     Probe {
         program: "socket_create",
         hook: Hook::CgroupSocket("sock_create"),
@@ -101,6 +101,15 @@ pub static PROBES: [Probe; 11] = [
         cost: "connections that live shorter than a poll are missed, and so is the reason of their end",
     },
     Probe {
+        // After the one above, so that it is called after it.
+        program: "tcp_state_again",
+        hook: Hook::Tracepoint("inet_sock_set_state"),
+        since: "5.12",
+        capability: "TCP, no gaps",
+        replacement: "tp_btf inet_sock_set_state alone",
+        cost: "some of very many connections begin or end unnoticed; how many is counted as lost",
+    },
+    Probe {
         program: "packet_out",
         hook: Hook::CgroupPacket { egress: true },
         since: "5.2",
@@ -122,7 +131,7 @@ pub static PROBES: [Probe; 11] = [
         since: "5.9",
         capability: "socket end",
         replacement: "iter/bpf_sk_storage_map",
-        cost: "ends of UDP sockets are noticed two polls later",
+        cost: "ends of UDP sockets are noticed two polls later, and what passed since the last poll is not",
     },
     Probe {
         program: "dump_sockets",
