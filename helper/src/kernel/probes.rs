@@ -176,13 +176,19 @@ impl Outcome {
         self.refused.is_none()
     }
 
-    /// The line for the coverage panel.
-    pub fn source(&self) -> Source {
+    /// Whether this is the program of that name.
+    pub fn is(&self, program: &str) -> bool {
+        self.probe.program == program
+    }
+
+    /// The line for the coverage panel. `missed` is how many events the kernel did not run the program for.
+    pub fn source(&self, missed: u64) -> Source {
         let Probe { capability, hook, replacement, cost, .. } = *self.probe;
         let (source, status, cost) = match (&self.refused, replacement) {
-            (None, _) => (hook.to_string(), SourceStatus::Best, ""),
-            (Some(_), "") => (String::new(), SourceStatus::Missing, cost),
-            (Some(_), _) => (replacement.to_owned(), SourceStatus::Reduced, cost),
+            (None, _) if missed > 0 => (hook.to_string(), SourceStatus::Reduced, lost(missed)),
+            (None, _) => (hook.to_string(), SourceStatus::Best, String::new()),
+            (Some(_), "") => (String::new(), SourceStatus::Missing, cost.to_owned()),
+            (Some(_), _) => (replacement.to_owned(), SourceStatus::Reduced, cost.to_owned()),
         };
         let reason = self.refused.clone().unwrap_or_default();
         Source {
@@ -195,6 +201,10 @@ impl Outcome {
     }
 }
 
+fn lost(missed: u64) -> String {
+    format!("{missed} events were lost: the kernel does not run a program that is at work already")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,12 +212,16 @@ mod tests {
     #[test]
     fn refusals_say_what_they_cost() {
         let refused =
-            |probe| Outcome { probe, refused: Some("no".into()), verified_instructions: None }.source();
+            |probe| Outcome { probe, refused: Some("no".into()), verified_instructions: None }.source(0);
         let by_name = |name| PROBES.iter().find(|p| p.program == name).unwrap();
         assert_eq!(refused(by_name("packet_in")).status, SourceStatus::Missing);
         let reduced = refused(by_name("tcp_state"));
         assert_eq!((reduced.status, reduced.reason), (SourceStatus::Reduced, Text::from("no")));
-        let works = Outcome { probe: &PROBES[0], refused: None, verified_instructions: None }.source();
+        let works = Outcome { probe: &PROBES[0], refused: None, verified_instructions: None };
+        let misses = works.source(12);
+        assert_eq!(misses.status, SourceStatus::Reduced);
+        assert!(misses.cost.to_string().starts_with("12 events were lost"), "{misses:?}");
+        let works = works.source(0);
         assert_eq!((works.status, works.source), (SourceStatus::Best, Text::from("cgroup/sock_create")));
     }
 }

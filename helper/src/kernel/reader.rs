@@ -132,6 +132,8 @@ struct Worker {
     /// Losses that were told.
     lost: PerKind,
     malformed: u64,
+    /// Events that no program was run for, as told on the coverage panel.
+    missed: PerKind,
 }
 
 impl Worker {
@@ -147,6 +149,7 @@ impl Worker {
             residues: HashMap::new(),
             lost: PerKind::default(),
             malformed: 0,
+            missed: PerKind::default(),
         }
     }
 
@@ -264,6 +267,11 @@ impl Worker {
             }
         }
         self.outbox.set_balance(balance);
+        if counts.missed != self.missed {
+            self.missed = counts.missed;
+            let (mode, sources) = (self.kernel.mode(), self.kernel.sources());
+            self.outbox.set_coverage(mode, sources);
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use sekhmet_common::kernel::{
 use super::{
     balance::{KernelCounts, PerKind},
     load::Kernel,
+    missed::{Missed, spared},
     sys,
 };
 
@@ -71,15 +72,44 @@ impl Kernel {
         take_flow(self.flows.fd().as_fd(), key)
     }
 
-    /// Records made and lost so far, of all CPUs.
+    /// Records made and lost so far, of all CPUs, and events that no program was run for.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn counts(&self) -> Result<KernelCounts, aya::maps::MapError> {
+    pub fn counts(&self) -> io::Result<KernelCounts> {
         // In this order, see `KernelCounts`.
-        let lost = per_kind(&self.lost)?;
-        let made = per_kind(&self.made)?;
-        Ok(KernelCounts { made, lost })
+        let lost = per_kind(&self.lost).map_err(io::Error::other)?;
+        let made = per_kind(&self.made).map_err(io::Error::other)?;
+        Ok(KernelCounts { made, lost, missed: self.missed()?.by_kind })
+    }
+
+    /// Events that no program was run for.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn missed(&self) -> io::Result<Missed> {
+        self.watched.read(|| spared(&self.turns))
+    }
+
+    /// Does once, without any effect, all that will be done from now on: reads maps and counters, changes and takes
+    /// elements, begins to walk. To be tried before rights are given away for good.
+    ///
+    /// # Errors
+    /// What the kernel says to the first thing that it refuses.
+    pub fn rehearse(&self) -> io::Result<()> {
+        self.read_flows()?;
+        self.read_residues()?;
+        self.counts()?;
+        self.stat(stat::FLOW_MAP_FULL).map_err(io::Error::other)?;
+        // Nothing is there under these keys: no process has the number 0, and no socket this cookie.
+        sys::change(self.residues.fd().as_fd(), &ProcessKey::default(), &Residue::default())?;
+        self.take_flow(&FlowKey::default())?;
+        for link in
+            [&self.iterators.sockets, &self.iterators.tasks, &self.iterators.files].into_iter().flatten()
+        {
+            sys::open_iterator(link.as_fd())?;
+        }
+        Ok(())
     }
 
     /// One of the counters of [`stat`], of all CPUs.
@@ -95,6 +125,11 @@ impl Kernel {
 /// As [`Kernel::take_flow`], while the kernel is borrowed otherwise.
 pub(super) fn take_flow(map: BorrowedFd<'_>, key: &FlowKey) -> io::Result<Option<FlowValue>> {
     sys::take(map, key)
+}
+
+/// One of the slots of `turn`, of all CPUs.
+pub(super) fn turns(map: &PerCpuArray<MapData, u64>, slot: u32) -> Result<u64, aya::maps::MapError> {
+    Ok(map.get(&slot, 0)?.iter().sum())
 }
 
 fn per_kind(counters: &PerCpuArray<MapData, u64>) -> Result<PerKind, aya::maps::MapError> {
