@@ -3,7 +3,7 @@
 //! None of it needs a capability on Linux 5.19 and later.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
@@ -62,6 +62,27 @@ impl Kernel {
     /// What the kernel says.
     pub fn read_residues(&self) -> io::Result<HashMap<ProcessKey, Residue>> {
         Ok(sys::read_hash(self.residues.fd().as_fd(), BATCH)?.into_iter().collect())
+    }
+
+    /// Removes the residues of processes that are gone and returns the last of them; nothing if the kernel has no
+    /// iterator over processes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_residues_of_gone(&self) -> io::Result<Vec<(ProcessKey, Residue)>> {
+        // In this order: whoever begins in between has a residue in neither.
+        let residues = self.read_residues()?;
+        if residues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(tasks) = self.dump_tasks()? else { return Ok(Vec::new()) };
+        let alive: HashSet<ProcessKey> = tasks.iter().map(|task| task.process).collect();
+        let map = self.residues.fd().as_fd();
+        let mut taken = Vec::new();
+        for key in residues.into_keys().filter(|key| !alive.contains(key)) {
+            taken.extend(sys::take(map, &key)?.map(|residue| (key, residue)));
+        }
+        Ok(taken)
     }
 
     /// Removes a flow and returns its last counters.
