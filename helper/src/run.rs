@@ -20,6 +20,7 @@ use crate::{
     },
     identify,
     kernel::{Reader, clock::Clock},
+    rights::RightsError,
     run::{
         owner::{Edges, Fold},
         rules::Rules,
@@ -53,6 +54,9 @@ pub enum RunError {
     /// The system has no thread or descriptor left.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// It has rights that it should not have.
+    #[error("{0}")]
+    Rights(#[from] RightsError),
     /// It cannot be reached by anybody.
     #[error("{0}")]
     Bus(#[from] BusError),
@@ -66,10 +70,11 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`] if it cannot begin or cannot go on.
 pub fn run(settings: Settings) -> Result<(), RunError> {
-    let ends = signals::listen()?;
     let (seen, sources) = bounded(SOURCES_MAX);
+    // First, and before any thread: it gives rights back, and those belong to threads.
     let source = source::watch(settings.reduced, &seen)?;
     let enforced = seen.clone();
+    let ends = signals::listen()?;
     drop(seen);
     let (changes, ordered) = bounded(CHANGES_MAX);
     let (done, applied) = bounded(CHANGES_MAX);
