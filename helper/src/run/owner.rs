@@ -91,7 +91,8 @@ impl Edges {
                 Err(TrySendError::Disconnected(_)) => tracing::trace!("nobody identifies processes"),
             },
             Effect::Watched(watched) => (self.watched)(watched),
-            Effect::Change(_) | Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => {}
+            Effect::Change(_) => {}
+            Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => self.outlet.send(effect),
             Effect::Snapshot { .. } | Effect::Publish { .. } | Effect::Status(_) => self.outlet.send(effect),
         }
     }
