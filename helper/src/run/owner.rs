@@ -109,7 +109,7 @@ impl Edges {
                     tracing::error!("nobody enforces a change of rules");
                 }
             }
-            Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => {}
+            Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => self.outlet.send(effect),
             Effect::Snapshot { .. } | Effect::Publish { .. } | Effect::Status(_) => self.outlet.send(effect),
         }
     }
