@@ -8,8 +8,7 @@ use sekhmet_common::{
     flow::{Counters, Direction, Endpoint, Protocol},
     kernel::{
         self, ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, ForkRecord, Header, PacketFlowRecord, Plain,
-        RefusedRecord,
-        SocketClosedRecord, Task, TcpRecord, Tuple, kind, read_plain, socket_flag,
+        RefusedRecord, SocketClosedRecord, Task, TcpRecord, Tuple, kind, read_plain, socket_flag,
     },
 };
 

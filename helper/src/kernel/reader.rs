@@ -27,8 +27,8 @@ use super::{
     load::Kernel,
     log::KernelLog,
     outbox::Outbox,
-    refusals::Told,
     reading::take_flow,
+    refusals::Told,
     sys,
 };
 use crate::{

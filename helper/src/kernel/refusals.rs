@@ -106,11 +106,13 @@ mod tests {
     }
 
     fn sum(observations: &[Observation]) -> u64 {
-        observations.iter().map(|o| match o {
-            Observation::Refused(sight) => sight.attempts,
-            other => panic!("{other:?}"),
-        })
-        .sum()
+        observations
+            .iter()
+            .map(|o| match o {
+                Observation::Refused(sight) => sight.attempts,
+                other => panic!("{other:?}"),
+            })
+            .sum()
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::blocking::victim;
+
 /// The first argument of a child.
 pub(crate) const WORD: &str = "--child";
 
@@ -19,6 +21,8 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("exit") => ExitCode::from(arguments.get(1).and_then(|s| s.parse().ok()).unwrap_or(255)),
+        Some(victim::WORD) => victim::serve(),
+        Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("abort") => std::process::abort(),
         Some("thread") => {
             let second = std::thread::Builder::new().spawn(|| {
