@@ -4,7 +4,7 @@
 //! those for other processes' sockets: `CAP_SYS_PTRACE` and `CAP_NET_ADMIN`.
 
 mod destroy;
-mod marks;
+mod held;
 mod sockets;
 
 use std::{

@@ -38,20 +38,25 @@ fn streams(stage: &mut Stage<'_>) {
     let accepted = victim.ask(&format!("accept {serves}")).unwrap();
     victim.ask(&format!("send {out} 10")).unwrap();
     let done = stage.block(&victim);
-    stage.check("both connections are closed", (done.closed, done.unclosed) == (2, 0), done);
+    stage.check("both connections are ended", done.closed + done.shut == 2 && done.silenced == 0, done);
     // Their programs only wait.
     let noticed = (victim.ask(&format!("recv {out}")), victim.ask(&format!("recv {accepted}")));
-    stage.check("and whoever waits for bytes notices", noticed == (ABORTED, ABORTED), noticed);
+    let wanted = if done.closed == 2 { ABORTED } else { Ok(0) };
+    stage.check("and whoever waits for bytes notices", noticed == (wanted, wanted), noticed);
     for peer in [&mut out_peer, &mut in_peer] {
         peer.set_read_timeout(Some(PATIENCE)).unwrap();
     }
     let mut room = [0; 64];
     let peers =
         (out_peer.read(&mut room).map_err(|e| e.kind()), out_peer.read(&mut room).map_err(|e| e.kind()));
-    let good = peers.0 == Ok(10) || peers.0 == Err(std::io::ErrorKind::ConnectionReset);
-    stage.check("the peer hears of it", good && peers.1 != Err(std::io::ErrorKind::WouldBlock), peers);
-    let gone = in_peer.write_all(&[0; 10]).and_then(|()| in_peer.read(&mut room));
-    stage.check("also the one that connected", gone.is_err(), &gone);
+    if done.closed == 2 {
+        let good = peers.0 == Ok(10) || peers.0 == Err(std::io::ErrorKind::ConnectionReset);
+        stage.check("the peer hears of it", good && peers.1 != Err(std::io::ErrorKind::WouldBlock), peers);
+        let gone = in_peer.write_all(&[0; 10]).and_then(|()| in_peer.read(&mut room));
+        stage.check("also the one that connected", gone.is_err(), &gone);
+    } else {
+        stage.tap.skip("the peer hears of it", "this kernel closes no connection of others");
+    }
     let another = TcpStream::connect_timeout(&to, PATIENCE);
     stage.check("a listener from before accepts nobody", another.is_err(), &another);
     stage.free();

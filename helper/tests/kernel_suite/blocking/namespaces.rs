@@ -25,6 +25,11 @@ pub(super) fn run(stage: &mut Stage<'_>) {
     let to = format!("{}:{port}", Ipv4Addr::LOCALHOST);
     let before = victim.connected("tcp4", to.parse().unwrap()).unwrap();
     victim.ask("kid accept 0").unwrap();
+    let serves = victim.open("tcp4");
+    victim.ask(&format!("bind {serves} 127.0.0.1:0")).unwrap();
+    let own_port = victim.ask(&format!("listen {serves}")).unwrap();
+    let came = victim.ask("kid open tcp4").unwrap();
+    victim.ask(&format!("kid connect {came} 127.0.0.1:{own_port}")).unwrap();
     let alone = |stage: &mut Stage<'_>, victim: &Victim, flags| {
         use sekhmet_common::kernel::mark::Mark;
         stage.policies.set_rule(Mark::refused(super::RULE, flags).unwrap()).unwrap();
@@ -35,17 +40,27 @@ pub(super) fn run(stage: &mut Stage<'_>) {
     // The firewall acts, but not there.
     stage.policies.set_firewall(true).unwrap();
     let done = alone(stage, &victim, LOCAL_TOO);
-    stage.check(&format!("{name}, connections are silenced"), (done.silenced, done.closed) == (1, 0), done);
+    stage.check(
+        &format!("{name}, connections are shut down"),
+        (done.shut, done.silenced, done.closed) == (1, 1, 0),
+        done,
+    );
+    let noticed = victim.ask(&format!("recv {before}"));
+    stage.check(&format!("{name}, whoever waits for bytes notices"), noticed == Ok(0), noticed);
     let answer = victim.connected("tcp4", to.parse().unwrap());
     stage.check(&format!("{name}, connecting is refused at once"), answer == REFUSED, answer);
     let answer = victim.ask(&format!("kid reach tcp4 {to}"));
     stage.check(&format!("{name}, others connect"), answer == Ok(0), answer);
     let answers = (victim.ask(&format!("send {before} 50")), victim.ask("kid recv 1"));
-    stage.check(
-        &format!("{name}, nothing passes an open connection"),
-        answers == (Ok(50), Err(libc::EAGAIN)),
-        answers,
-    );
+    let good = answers == (Err(libc::EPIPE), Err(libc::EAGAIN));
+    stage.check(&format!("{name}, nothing passes an open connection"), good, answers);
+    // One that nobody holds yet cannot be shut down, and is refused all the same.
+    let waiting = victim.ask(&format!("accept {serves}")).unwrap();
+    let answers = (victim.ask(&format!("kid send {came} 10")), victim.ask(&format!("recv {waiting}")));
+    let good = answers == (Ok(10), Err(libc::EAGAIN));
+    stage.check(&format!("{name}, nothing passes one that waited"), good, answers);
+    let answers = (victim.ask(&format!("send {waiting} 10")), victim.ask(&format!("kid recv {came}")));
+    stage.check(&format!("{name}, in neither direction"), answers == (Ok(10), Err(libc::EAGAIN)), answers);
     let udp = victim.open("udp4");
     let answer = victim.ask(&format!("sendto {udp} {to} 5"));
     stage.check(&format!("{name}, a datagram is refused"), answer == REFUSED, answer);
@@ -59,9 +74,9 @@ pub(super) fn run(stage: &mut Stage<'_>) {
     stage.policies.set_firewall(false).unwrap();
 }
 
-/// An interface that swallows everything counts what would have left the machine.
+/// An interface with nobody at its other end counts what would have left the machine.
 fn outside(stage: &mut Stage<'_>, victim: &mut Victim, name: &str) {
-    if let Err(errno) = victim.ask("dummy") {
+    if let Err(errno) = victim.ask("outside") {
         return stage
             .tap
             .skip(&format!("{name}, nothing leaves"), &format!("no such interface: errno {errno}"));
@@ -69,10 +84,10 @@ fn outside(stage: &mut Stage<'_>, victim: &mut Victim, name: &str) {
     let udp = victim.connected("udp4", "192.0.2.9:9".parse().unwrap()).unwrap();
     let ping = victim.ask("open ping4").ok();
     victim.ask(&format!("send {udp} 100")).unwrap();
-    let before = victim.ask("tx dummy0").unwrap();
+    let before = victim.ask("tx outside").unwrap();
     stage.check("what a process sends leaves the machine", before >= 128, before);
     stage.block_with(victim, 0);
-    let before = victim.ask("tx dummy0").unwrap();
+    let before = victim.ask("tx outside").unwrap();
     let answers = (
         victim.ask(&format!("send {udp} 100")),
         victim.ask("reach tcp4 192.0.2.9:80"),
@@ -82,7 +97,7 @@ fn outside(stage: &mut Stage<'_>, victim: &mut Victim, name: &str) {
     let own = victim.open("udp4");
     let answer = victim.ask(&format!("sendto {own} 192.0.2.1:9 10"));
     stage.check(&format!("{name}, this machine's own address is like loopback"), answer == Ok(10), answer);
-    let after = victim.ask("tx dummy0").unwrap();
+    let after = victim.ask("tx outside").unwrap();
     stage.check(&format!("{name}, no byte leaves"), after == before, (before, after));
     let dhcp = victim.open("udp4");
     if victim.ask(&format!("bind {dhcp} 0.0.0.0:68")).is_ok() {
