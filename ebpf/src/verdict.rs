@@ -85,6 +85,16 @@ fn mark_of_socket(bound: &SocketPolicy) -> u32 {
     combine(mark_of_all(&bound.owner), mark_of_all(&bound.user))
 }
 
+/// Forgets rules that are gone: their numbers may be given to others.
+#[inline(always)]
+fn prune(policy: &mut Policy) {
+    for index in 0..BOUND_MAX {
+        if !stands(policy.rules[index]) {
+            policy.rules[index] = 0;
+        }
+    }
+}
+
 /// Adds a rule to a binding, in a place that is free or whose rule is gone. False if there is none.
 #[inline(always)]
 fn add_rule(policy: &mut Policy, number: u32) -> bool {

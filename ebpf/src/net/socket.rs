@@ -2,7 +2,11 @@
 
 use core::ptr::read_volatile;
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_socket_cookie, programs::SockContext};
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, bpf_sock},
+    helpers::generated::bpf_get_socket_cookie,
+    programs::SockContext,
+};
 use sekhmet_common::kernel::{
     Counters, FirstFlow, FlowKey, FlowValue, SocketClosedRecord, SocketState, Tuple, kind, socket_flag, stat,
 };
@@ -38,12 +42,10 @@ pub fn create(ctx: &SockContext) -> i32 {
         let socket = ctx.sock;
         let raw = if (*socket).type_ == SOCK_RAW { socket_flag::RAW } else { 0 };
         // TCP says when a connection begins; until then nobody asks for these.
-        let (opened_ns, net_ns) = if (*socket).protocol == TCP {
+        let (opened_ns, net_ns) = if (*socket).protocol == TCP && !verdict::is_active() {
             (0, 0)
         } else {
-            // What the verifier calls a bpf_sock is the kernel's struct sock; its address may be read from.
-            let net: *const u8 = probe(socket.cast(), &SKC_NET);
-            (ring::now(), probe(net, &NET_INUM))
+            (ring::now(), net_ns(socket))
         };
         let mut state = SocketState {
             process: task::current_key(),
@@ -63,6 +65,19 @@ pub fn create(ctx: &SockContext) -> i32 {
         verdict::connect::created(socket, &state.process, state.net_ns);
     }
     ALLOW
+}
+
+/// Inode number of a socket's network namespace.
+///
+/// # Safety
+/// `socket` is what a cgroup program has as its socket.
+#[inline(always)]
+pub unsafe fn net_ns(socket: *mut bpf_sock) -> u32 {
+    // What the verifier calls a bpf_sock is the kernel's struct sock; its address may be read from.
+    unsafe {
+        let net: *const u8 = probe(socket.cast(), &SKC_NET);
+        probe(net, &NET_INUM)
+    }
 }
 
 /// cgroup/sock_release: the last reference of user space is gone. TCP lives on and tells its end itself.

@@ -17,7 +17,7 @@ use sekhmet_common::kernel::{
 use super::{is_active, is_alone, is_host, is_ours, mark_of_socket, refusal, subject};
 use crate::{
     maps::{BOUND_SOCKETS, SOCKETS, STATS, bump},
-    net::socket::TCP,
+    net::socket::{self, TCP},
     task,
 };
 
@@ -146,14 +146,15 @@ unsafe fn judge(
     if firewall_acts { ALLOW } else { REFUSE }
 }
 
-/// Who owns the socket, and in which network namespace it is. One that nobody has seen before is its user's, and
-/// as if in another namespace: then it is not left to the firewall.
+/// Who owns the socket, and in which network namespace it is. One that nobody has seen before is its user's. A
+/// TCP socket that was created while no rule was in force does not know its namespace yet.
 #[inline(always)]
 unsafe fn owner(socket: *mut bpf_sock, user: &ProcessKey) -> (ProcessKey, u32) {
     unsafe {
         match SOCKETS.get(socket.cast()) {
-            Some(state) => ((*state).process, (*state).net_ns),
-            None => (*user, 0),
+            Some(state) if (*state).net_ns != 0 => ((*state).process, (*state).net_ns),
+            Some(state) => ((*state).process, socket::net_ns(socket)),
+            None => (*user, socket::net_ns(socket)),
         }
     }
 }

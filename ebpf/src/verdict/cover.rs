@@ -7,7 +7,7 @@ use sekhmet_common::kernel::{
     CoverRow, FileRow, ProcessKey, SocketPolicy, SocketState, Tuple, socket_flag, stat,
 };
 
-use super::{HELPER_TGID, add_rules, is_host, is_ours, mark_of_socket, subject};
+use super::{HELPER_TGID, add_rules, is_host, is_ours, mark_of_socket, prune, subject};
 use crate::{
     maps::{BOUND_SOCKETS, SOCKETS, STATS, bump},
     net::{
@@ -72,10 +72,11 @@ pub fn owned(ctx: *mut c_void) -> i32 {
         }
         let mut owner = ProcessKey { tgid: 0, reserved: 0, start_ns: 0 };
         copy_key(&mut owner, &raw const (*state).process);
-        if subject::policy(&owner).is_none() {
+        let is_bound = subject::policy(&owner).is_some();
+        if !is_bound && BOUND_SOCKETS.get(socket).is_none() {
             return 0;
         }
-        if let Some(bound) = bind(socket, &owner, true) {
+        if let Some(bound) = bind(socket, &owner, is_bound) {
             tell(ctx, socket, bound, owner, NO_FD, read_volatile(&raw const (*state).flags));
         }
     }
@@ -113,6 +114,8 @@ unsafe fn bind(socket: *const u8, holder: &ProcessKey, is_owner: bool) -> Option
             }
         }
         let bound = bound?;
+        prune(&mut (*bound).owner);
+        prune(&mut (*bound).user);
         match policy {
             Some(policy) if is_owner => (*bound).owner = policy,
             Some(policy) => {

@@ -3,7 +3,7 @@
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 use sekhmet_common::kernel::{Policy, ProcessKey, SocketPolicy, stat};
 
-use super::{add_rules, is_active};
+use super::{add_rules, is_active, prune};
 use crate::{
     maps::{BOUND_SOCKETS, POLICIES, PROGRAMS, STATS, SWITCH, bump},
     task,
@@ -28,7 +28,8 @@ pub unsafe fn inherit(parent: *const u8, child: *const u8) {
     if !is_active() {
         return;
     }
-    if let Some(policy) = policy(&unsafe { task::key(parent) }) {
+    if let Some(mut policy) = policy(&unsafe { task::key(parent) }) {
+        prune(&mut policy);
         bind(&unsafe { task::key(child) }, &policy, BPF_NOEXIST.into());
     }
 }

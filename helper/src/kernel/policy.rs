@@ -4,7 +4,7 @@
 //! those for other processes' sockets: `CAP_SYS_PTRACE` and `CAP_NET_ADMIN`.
 
 mod destroy;
-mod marks;
+mod held;
 mod sockets;
 
 use std::{
@@ -163,11 +163,12 @@ impl Policies {
         self.stand(RuleSlot { number, mark: 0 })
     }
 
-    /// Takes a rule away: everybody who is bound to it is free of it at once. [`Self::enforce`] then gives sockets
-    /// their own marks back, [`Self::sweep`] removes the bindings.
+    /// Takes a rule away: everybody who is bound to it is free of it at once, and then bound no more.
+    /// [`Self::enforce`] gives sockets their own marks back. After both, and a [`Self::sweep`] for what was born
+    /// meanwhile, another rule may have the number.
     ///
     /// # Errors
-    /// What the kernel says. A rule that does not stand is none.
+    /// What the kernel says. A rule that does not stand is no error.
     pub fn clear_rule(&mut self, number: u32) -> Result<(), PolicyError> {
         let slot = slot(number);
         if self.standing.get(&slot).is_none_or(|rule| rule.number != number) {
@@ -175,7 +176,15 @@ impl Policies {
         }
         self.rules.set(slot, RuleSlot::default(), 0)?;
         self.standing.remove(&slot);
-        self.flip(Switch { rules: count(self.standing.len()), ..self.now })
+        self.flip(Switch { rules: count(self.standing.len()), ..self.now })?;
+        for process in self.bound(number)? {
+            self.unbind(process, number)?;
+        }
+        for (program, _) in self.list_programs()?.iter().filter(|(_, policy)| policy.rules.contains(&number))
+        {
+            self.unbind_program(*program, number)?;
+        }
+        Ok(())
     }
 
     /// The lowest number above `after`, or from 1 again, under which a rule can stand beside the others.
@@ -330,8 +339,7 @@ impl Policies {
                 }
             }
         }
-        let programs: Vec<(ProgramKey, Policy)> = sys::read_hash(self.all_programs.as_fd(), BATCH)?;
-        for (program, policy) in programs {
+        for (program, policy) in self.list_programs()? {
             if !policy.rules.iter().any(|number| self.stands(*number)) {
                 remove(&mut self.programs, &program)?;
             }
@@ -377,12 +385,16 @@ impl Policies {
     }
 
     fn count_programs(&mut self) -> Result<(), PolicyError> {
-        let programs: Vec<(ProgramKey, Policy)> = sys::read_hash(self.all_programs.as_fd(), BATCH)?;
-        self.flip(Switch { programs: count(programs.len()), ..self.now })
+        let programs = self.list_programs()?.len();
+        self.flip(Switch { programs: count(programs), ..self.now })
     }
 
     fn list_bound(&self) -> io::Result<Vec<(ProcessKey, Policy)>> {
         sys::read_hash(self.all_processes.as_fd(), BATCH)
+    }
+
+    fn list_programs(&self) -> io::Result<Vec<(ProgramKey, Policy)>> {
+        sys::read_hash(self.all_programs.as_fd(), BATCH)
     }
 
     fn list_tasks(&self) -> io::Result<Vec<Task>> {

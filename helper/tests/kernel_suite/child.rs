@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::blocking::victim;
+
 /// The first argument of a child.
 pub(crate) const WORD: &str = "--child";
 
@@ -26,6 +28,8 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
             let sent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|s| s.send_to(&[5; 50], target));
             if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+        Some(victim::WORD) => victim::serve(),
+        Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("abort") => std::process::abort(),
         Some("thread") => {
             let second = std::thread::Builder::new().spawn(|| {

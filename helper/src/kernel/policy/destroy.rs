@@ -35,7 +35,7 @@ impl Destroyer {
     /// network namespace only. The cookie makes sure that it is this connection.
     ///
     /// # Errors
-    /// What the kernel says, but for a connection that is gone already.
+    /// What the kernel says. `ENOENT` means that the connection is gone, or that there is no `tcp_diag`.
     pub(super) fn destroy(&self, row: &CoverRow) -> io::Result<()> {
         let family = if row.family == u16::from(AF_INET6) { AF_INET6 } else { AF_INET };
         let (source_address, destination_address) = if family == AF_INET6 {
@@ -81,10 +81,7 @@ impl Destroyer {
             .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
         match answer.payload {
             NetlinkPayload::Error(error) if error.code.is_none() => Ok(()),
-            NetlinkPayload::Error(error) => match error.to_io() {
-                gone if gone.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-                other => Err(other),
-            },
+            NetlinkPayload::Error(error) => Err(error.to_io()),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }

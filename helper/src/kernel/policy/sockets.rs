@@ -14,7 +14,7 @@ use sekhmet_common::kernel::{
     socket_flag, tcp_state,
 };
 
-use super::{Policies, destroy::Destroyer, marks};
+use super::{Policies, destroy::Destroyer, held};
 use crate::kernel::reading::rows;
 
 /// `IPPROTO_TCP`.
@@ -31,15 +31,16 @@ pub struct Enforced {
     pub marked: usize,
     /// Sockets that got their program's own mark back.
     pub restored: usize,
-    /// Connections that were closed.
+    /// Connections that were closed: their programs read an error, their peers a reset.
     pub closed: usize,
-    /// Connections in other network namespaces: nothing passes, but nobody tells their programs.
-    pub silenced: usize,
+    /// Connections that were shut down, in other network namespaces or where the kernel cannot close them: their
+    /// programs read the end, their peers learn nothing.
+    pub shut: usize,
     /// Sockets whose mark could not be changed: their holder was faster, or may not be looked into. What is
     /// refused to them is refused by the kernel programs alone.
     pub unmarked: usize,
-    /// Connections that could not be closed. Nothing passes.
-    pub unclosed: usize,
+    /// Connections that are still open. Nothing passes, and nobody tells their programs.
+    pub silenced: usize,
 }
 
 impl Policies {
@@ -53,13 +54,14 @@ impl Policies {
     pub fn enforce(&self) -> io::Result<Enforced> {
         let mut done = Enforced::default();
         let (mut marked, mut closed) = (HashSet::new(), HashSet::new());
-        let destroyer = Destroyer::open()?;
+        // On some kernels a module that cannot be loaded; then they are shut down.
+        let destroyer = Destroyer::open().ok();
         for _pass in 0..PASSES_MAX {
             let rows = self.cover()?;
             let before = (marked.len(), closed.len());
             for row in &rows {
                 if row.mark != row.wanted && row.fd != u32::MAX && marked.insert((row.cookie, row.wanted)) {
-                    match marks::set(row) {
+                    match held::set_mark(row) {
                         Ok(()) if Mark::from_bits(row.wanted).is_some() => done.marked += 1,
                         Ok(()) => done.restored += 1,
                         Err(error) => {
@@ -69,12 +71,13 @@ impl Policies {
                     }
                 }
                 if is_cut(row) && closed.insert(row.cookie) {
-                    if row.net_ns != self.net_ns {
-                        done.silenced += 1;
-                    } else if destroyer.destroy(row).is_ok() {
+                    let near = destroyer.as_ref().filter(|_| row.net_ns == self.net_ns);
+                    if near.is_some_and(|destroyer| destroyer.destroy(row).is_ok()) {
                         done.closed += 1;
+                    } else if held::shut(row).is_ok() {
+                        done.shut += 1;
                     } else {
-                        done.unclosed += 1;
+                        done.silenced += 1;
                     }
                 }
             }
