@@ -13,7 +13,7 @@ use sekhmet_common::kernel::{
 
 use super::{copy_key, residue};
 use crate::{
-    maps::{FIRST, FLOWS, SOCKETS, STATS, bump},
+    maps::{FIRST, FLOWS, SOCKETS, STATS, bump, zero},
     offsets::{NET_INUM, SKC_NET, probe},
     ring, task, verdict,
 };
@@ -47,6 +47,7 @@ pub fn create(ctx: &SockContext) -> i32 {
         } else {
             (ring::now(), net_ns(socket))
         };
+        let zero = zero();
         let mut state = SocketState {
             process: task::current_key(),
             cookie: bpf_get_socket_cookie(socket.cast()),
@@ -55,8 +56,8 @@ pub fn create(ctx: &SockContext) -> i32 {
             flags: socket_flag::CREATED | raw,
             told_state: 0,
             reserved: 0,
-            told_tx_bytes: 0,
-            told_rx_bytes: 0,
+            told_tx_bytes: zero,
+            told_rx_bytes: zero,
         };
         if SOCKETS.get_or_insert(socket.cast(), &mut state).is_none() {
             bump(&STATS, stat::STORAGE_FAILED);
