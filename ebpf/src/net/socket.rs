@@ -73,7 +73,7 @@ pub fn create(ctx: &SockContext) -> i32 {
 /// # Safety
 /// `socket` is what a cgroup program has as its socket.
 #[inline(always)]
-pub unsafe fn net_ns(socket: *mut bpf_sock) -> u32 {
+unsafe fn net_ns(socket: *mut bpf_sock) -> u32 {
     // What the verifier calls a bpf_sock is the kernel's struct sock; its address may be read from.
     unsafe {
         let net: *const u8 = probe(socket.cast(), &SKC_NET);

@@ -17,7 +17,7 @@ use sekhmet_common::kernel::{
 use super::{is_active, is_alone, is_host, is_ours, mark_of_socket, refusal, subject};
 use crate::{
     maps::{BOUND_SOCKETS, SOCKETS, STATS, bump},
-    net::socket::{self, TCP},
+    net::socket::TCP,
     task,
 };
 
@@ -147,14 +147,15 @@ unsafe fn judge(
 }
 
 /// Who owns the socket, and in which network namespace it is. One that nobody has seen before is its user's. A
-/// TCP socket that was created while no rule was in force does not know its namespace yet.
+/// TCP socket that was created while no rule was in force does not know its namespace yet: it is taken for its
+/// user's. Where that is wrong the packet hooks refuse what the firewall does not see.
 #[inline(always)]
 unsafe fn owner(socket: *mut bpf_sock, user: &ProcessKey) -> (ProcessKey, u32) {
     unsafe {
         match SOCKETS.get(socket.cast()) {
             Some(state) if (*state).net_ns != 0 => ((*state).process, (*state).net_ns),
-            Some(state) => ((*state).process, socket::net_ns(socket)),
-            None => (*user, socket::net_ns(socket)),
+            Some(state) => ((*state).process, task::current_net_ns()),
+            None => (*user, task::current_net_ns()),
         }
     }
 }
