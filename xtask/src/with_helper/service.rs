@@ -207,6 +207,7 @@ mod tests {
             helper,
             arguments: vec!["--some".into()],
             folder: folder.to_path_buf(),
+            state: folder.to_path_buf(),
             log: folder.join("log"),
             watch_list: File::options().write(true).open("/dev/null").unwrap(),
             has_restart: true,
