@@ -12,7 +12,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender, bounded, never, select, tick};
 
-use super::{Counters, Error, Firewall, Hold, State, table::Watch};
+use super::{Counters, Error, Firewall, Shape, State, table::Watch};
 
 /// How long a read of the watch waits, and so how long ending takes.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -35,13 +35,13 @@ pub enum Order {
 #[derive(Debug)]
 pub enum Report {
     /// The table is in force, as ordered.
-    Installed(Hold),
+    Installed(Shape),
     /// It was gone or changed, and is in force again; how often that has happened by now.
     PutBack {
         /// What had become of it.
         was: State,
-        /// How firmly it is held now.
-        hold: Hold,
+        /// What it does now.
+        shape: Shape,
         /// Counted from the start of the thread.
         times: u64,
     },
@@ -189,14 +189,14 @@ impl Keeping {
                 self.complained = false;
                 return None;
             }
-            Ok(was) => self.firewall.install().map(|hold| (was, hold)),
+            Ok(was) => self.firewall.install().map(|shape| (was, shape)),
             Err(error) => Err(error),
         };
         match result {
-            Ok((was, hold)) => {
+            Ok((was, shape)) => {
                 self.complained = false;
                 self.times += 1;
-                Some(Report::PutBack { was, hold, times: self.times })
+                Some(Report::PutBack { was, shape, times: self.times })
             }
             Err(_) if self.complained => None,
             Err(error) => {
@@ -224,7 +224,7 @@ mod tests {
         order.send(Order::Count).unwrap();
         assert!(matches!(next(), Report::Failed(Error::Refused(_))), "no table was wanted yet");
         order.send(Order::Install).unwrap();
-        assert!(matches!(next(), Report::Installed(Hold::Shared)));
+        assert!(matches!(next(), Report::Installed(_)));
         elsewhere.remove();
         assert!(matches!(next(), Report::PutBack { was: State::Missing, times: 1, .. }));
         elsewhere.change();

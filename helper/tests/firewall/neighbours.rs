@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use sekhmet_helper::firewall::{Firewall, Hold, NftFirewall, State};
+use sekhmet_helper::firewall::{Firewall, NftFirewall, Shape, State};
 
 use crate::{
     marked::{SOON, addr, echo_server, echoes, send_refused, tcp_connect, udp},
@@ -114,7 +114,7 @@ fn their_tables_stay_byte_identical() {
     let before = theirs();
     assert_eq!(before.len(), 4);
     let mut firewall = NftFirewall::open().unwrap();
-    assert_eq!(firewall.install().unwrap(), Hold::Owned);
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
     assert_eq!(theirs(), before);
     firewall.install().unwrap();
     firewall.counters().unwrap();
@@ -173,7 +173,7 @@ fn changes_of_others_at_the_same_time_do_no_harm() {
         .spawn()
         .unwrap();
     for round in 0..100 {
-        assert_eq!(firewall.install().unwrap(), Hold::Owned, "{round}");
+        assert_eq!(firewall.install().unwrap(), Shape::ALL[0], "{round}");
         assert_eq!(firewall.check().unwrap(), State::Intact, "{round}");
         assert!(firewall.counters().unwrap().by_rule.is_empty());
     }

@@ -19,7 +19,7 @@ use std::{
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 use sd_notify::NotifyState;
-use sekhmet_helper::firewall::{Error, Firewall, Hold, NftFirewall, State};
+use sekhmet_helper::firewall::{Error, Firewall, NftFirewall, Shape, State};
 
 use crate::{
     marked::{addr, udp},
@@ -39,14 +39,14 @@ fn owner() {
     let Ok(role) = std::env::var(ROLE) else { return };
     let mut firewall = NftFirewall::open().unwrap();
     if role == "first" {
-        assert_eq!(firewall.install().unwrap(), Hold::Owned);
+        assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
         let nft = [firewall.socket_fd()];
         sd_notify::notify_with_fds(&[NotifyState::FdStore, NotifyState::FdName("nft")], &nft).unwrap();
     } else {
         let stored = std::io::stdin().as_fd().try_clone_to_owned().unwrap();
         assert_eq!(firewall.adopt(stored).unwrap(), State::Intact);
         if role == "new" {
-            assert_eq!(firewall.install().unwrap(), Hold::Owned);
+            assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
         }
     }
     assert_eq!(firewall.check().unwrap(), State::Intact);
@@ -225,5 +225,5 @@ fn what_is_no_firewall_socket_is_not_adopted() {
     let other = NftFirewall::open().unwrap().socket_fd().try_clone_to_owned().unwrap();
     assert_ne!(firewall.adopt(other).unwrap(), State::Intact);
     eventually("the table goes with its owner", || firewall.check().unwrap() == State::Missing);
-    assert_eq!(firewall.install().unwrap(), Hold::Owned);
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
 }

@@ -3,11 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::bounded;
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 use sekhmet_helper::firewall::{
-    Counters, Error, Firewall, Hold, NftFirewall, Order, Report, State, Watch, keep,
+    Counters, Error, Firewall, NftFirewall, Order, Refusals, Report, Shape, State, Watch, keep,
 };
 
 use crate::place::{own_namespace, run, try_run};
+
+/// Without an owner, as on kernels before 5.12.
+const SHARED: Shape = Shape::ALL[4];
 
 /// How long to wait for a change that does not come.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -19,10 +23,10 @@ fn the_table_is_made_found_intact_and_released() {
     }
     let mut firewall = NftFirewall::open().unwrap();
     assert_eq!(firewall.check().unwrap(), State::Missing);
-    assert_eq!(firewall.install().unwrap(), Hold::Owned);
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
     assert_eq!(firewall.check().unwrap(), State::Intact);
     assert!(run(&["nft", "list", "tables"]).contains("table inet sekhmet"));
-    assert_eq!(firewall.install().unwrap(), Hold::Owned, "again, in the old one's place");
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0], "again, in the old one's place");
     assert_eq!(firewall.check().unwrap(), State::Intact);
     assert!(firewall.counters().unwrap().by_rule.is_empty());
     firewall.release().unwrap();
@@ -52,7 +56,7 @@ fn a_table_without_owner_is_watched_and_put_back() {
         return;
     }
     let mut firewall = NftFirewall::open().unwrap();
-    assert_eq!(firewall.install_shared().unwrap(), Hold::Shared);
+    firewall.install_as(SHARED).unwrap();
     assert_eq!(firewall.check().unwrap(), State::Intact);
     let mut watch = Watch::open(PATIENCE).unwrap();
     for (doing, became) in [
@@ -65,13 +69,13 @@ fn a_table_without_owner_is_watched_and_put_back() {
         run(&["nft", doing]);
         assert!(watch.wait().unwrap(), "{doing}");
         assert_eq!(firewall.check().unwrap(), became, "{doing}");
-        assert_eq!(firewall.install_shared().unwrap(), Hold::Shared);
+        firewall.install_as(SHARED).unwrap();
         assert_eq!(firewall.check().unwrap(), State::Intact);
         until_quiet(&mut watch);
     }
     run(&["nft", "add table ip other"]);
     assert!(!watch.wait().unwrap(), "other tables do not wake anybody");
-    assert_eq!(firewall.install().unwrap(), Hold::Owned, "the leftover of an old kernel is taken over");
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0], "the leftover of an old kernel is taken over");
 }
 
 /// Reads what our own changes told.
@@ -92,7 +96,7 @@ fn a_table_that_was_removed_is_back_within_a_second() {
     let shared = Box::new(Shared(NftFirewall::open().unwrap()));
     let keeper = keep(shared, false, true, orders, reports).unwrap();
     order.send(Order::Install).unwrap();
-    assert!(matches!(heard.recv().unwrap(), Report::Installed(Hold::Shared)));
+    assert!(matches!(heard.recv().unwrap(), Report::Installed(SHARED)));
     for round in 1..=10 {
         run(&["nft", "delete table inet sekhmet"]);
         let began = Instant::now();
@@ -109,8 +113,8 @@ fn a_table_that_was_removed_is_back_within_a_second() {
 struct Shared(NftFirewall);
 
 impl Firewall for Shared {
-    fn install(&mut self) -> Result<Hold, Error> {
-        self.0.install_shared()
+    fn install(&mut self) -> Result<Shape, Error> {
+        self.0.install_as(SHARED).map(|()| SHARED)
     }
 
     fn check(&mut self) -> Result<State, Error> {
@@ -124,4 +128,39 @@ impl Firewall for Shared {
     fn counters(&mut self) -> Result<Counters, Error> {
         self.0.counters()
     }
+}
+
+#[test]
+fn every_shape_can_be_made() {
+    if !own_namespace() {
+        return;
+    }
+    for shape in Shape::ALL {
+        let mut firewall = NftFirewall::open().unwrap();
+        firewall.install_as(shape).unwrap();
+        assert_eq!(firewall.check().unwrap(), State::Intact, "{shape:?}");
+        assert!(firewall.counters().unwrap().by_rule.is_empty());
+        firewall.release().unwrap();
+    }
+}
+
+#[test]
+fn the_right_to_administer_the_network_is_enough() {
+    if !own_namespace() {
+        return;
+    }
+    // The helper's other three have nothing to do with the firewall.
+    let only = CapabilitySet::NET_ADMIN;
+    set_capabilities(None, CapabilitySets { effective: only, permitted: only, inheritable: only }).unwrap();
+    let mut firewall = NftFirewall::open().unwrap();
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
+    assert_eq!(firewall.check().unwrap(), State::Intact);
+    let _watch = Watch::open(PATIENCE).unwrap();
+    let _refusals = Refusals::open().unwrap();
+    firewall.release().unwrap();
+
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+    assert!(firewall.install().is_err());
+    assert!(Refusals::open().is_err());
 }
