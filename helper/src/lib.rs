@@ -9,3 +9,4 @@ pub mod reduced;
 pub mod rights;
 pub mod run;
 pub mod seed;
+pub mod store;
