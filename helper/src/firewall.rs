@@ -5,7 +5,6 @@
 //! packets it refused.
 
 mod coverage;
-mod keeper;
 mod library;
 mod memory;
 mod netlink;
@@ -26,7 +25,6 @@ use sekhmet_common::{
 
 pub use self::{
     coverage::sources,
-    keeper::{Keeper, Order, Report, keep},
     memory::MemoryFirewall,
     nft::NftFirewall,
     packet::{Packet, read_packets},
