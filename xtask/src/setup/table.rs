@@ -57,6 +57,8 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["dbus-bin", "dbus"], Program("dbus-send"), &[Bus, Test]),
     need(&["polkitd", "policykit-1"], Path("/usr/lib/polkit-1/polkitd"), &[Bus, Test]),
     need(&["iproute2"], Program("ip"), &[Test]),
+    // The helper opens it at run time; without it nothing can be blocked.
+    need(&["libnftables1"], Library("libnftables.so.1"), &[Bus, Test]),
     need(&["nftables"], Program("nft"), &[Test]),
     need(&["curl"], Program("curl"), &[Test, Screenshot]),
     // winit, glutin and xkbcommon open these with dlopen, so no package dependency brings them.
