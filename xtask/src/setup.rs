@@ -103,7 +103,10 @@ fn install_packages(needs: &[&Need], bpf: &bpf_tools::Missing) -> Result<()> {
     if !apt::is_available() {
         bail!("no apt here; install what the packages above are called on this system, then start again");
     }
-    apt::refresh_lists()?;
+    apt::refresh_lists(|| {
+        let is_known = |need: &&Need| need.packages.iter().any(|package| apt::has_candidate(package));
+        needs.iter().all(is_known) && bpf.is_known()
+    })?;
     let mut packages = Vec::new();
     for need in needs {
         let known = need.packages.iter().find(|package| apt::has_candidate(package));

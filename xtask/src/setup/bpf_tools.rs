@@ -33,6 +33,11 @@ impl Missing {
         !self.is_empty()
     }
 
+    /// Whether the package lists offer what is missing.
+    pub(super) fn is_known(&self) -> bool {
+        !self.compiler || COMPILER_PACKAGES.iter().all(|package| apt::has_candidate(package))
+    }
+
     /// Lines for the list that the person agrees to.
     pub(crate) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
