@@ -12,6 +12,7 @@ mod bpf;
 mod build;
 mod display;
 mod fuzz;
+mod install;
 mod paths;
 mod run;
 mod setup;
@@ -76,6 +77,19 @@ enum Task {
         /// The inner loop: no virtual machine, no window
         #[arg(long)]
         fast: bool,
+    },
+    /// Place programs, unit, bus policy, polkit actions, desktop entry and icons on the system
+    Install {
+        #[command(flatten)]
+        options: install::Options,
+    },
+    /// Remove exactly what an installation placed
+    Uninstall {
+        #[command(flatten)]
+        target: install::Target,
+        /// Remove the user sekhmet and what the helper stored as well
+        #[arg(long, conflicts_with = "destdir")]
+        purge: bool,
     },
     /// Run COMMAND beside the real helper on a private bus with a real polkit
     WithHelper {
@@ -170,6 +184,8 @@ fn execute(task: Task) -> Result<ExitCode> {
             let effort = inputs.map_or(fuzz::Effort::Seconds(seconds), fuzz::Effort::Inputs);
             fuzz::run(target.as_deref(), effort)?;
         }
+        Task::Install { options } => install::install(&options)?,
+        Task::Uninstall { target, purge } => install::uninstall(&target, purge)?,
         Task::WithHelper { options, argv } => return with_helper::run(&options, argv).map(ExitCode::from),
         Task::OnDisplay { argv } => {
             return display::run(&argv).map(with_helper::exit_code).map(ExitCode::from);

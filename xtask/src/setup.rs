@@ -44,7 +44,7 @@ pub(crate) fn ensure(purposes: &[Purpose], yes: bool) -> Result<()> {
     for line in bpf.lines().into_iter().chain(tools.iter().map(|tool| tool.line())) {
         eprintln!("  {line}");
     }
-    confirm(yes)?;
+    confirm(yes, "Install this now? Nothing installed will be removed.")?;
 
     if !needs.is_empty() || bpf.needs_packages() {
         install_packages(&needs, &bpf)?;
@@ -78,24 +78,24 @@ fn known_libraries() -> String {
     shell::output(Command::new(ldconfig).arg("-p")).unwrap_or_default()
 }
 
-/// Asks once, unless the answer is known.
+/// Asks `question` once, unless the answer is known.
 ///
 /// # Errors
 /// When the person declines or there is nobody to ask.
-pub(crate) fn confirm(yes: bool) -> Result<()> {
+pub(crate) fn confirm(yes: bool, question: &str) -> Result<()> {
     if yes || shell::is_root() || env::var_os("CI").is_some_and(|value| value == "true") {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        bail!("nobody to ask here: run `cargo xtask setup --yes`");
+        bail!("there is nobody to ask here; `--yes` answers beforehand");
     }
-    eprint!("Install this now? Nothing installed will be removed. [Y/n] ");
+    eprint!("{question} [Y/n] ");
     std::io::stderr().flush().context("cannot write to the terminal")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "" | "y" | "yes" => Ok(()),
-        _ => bail!("not installed, as you wished"),
+        _ => bail!("nothing was done, as you wished"),
     }
 }
 
