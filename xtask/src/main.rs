@@ -8,6 +8,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod boot;
 mod bpf;
 mod build;
 mod display;
@@ -77,6 +78,9 @@ enum Task {
         /// The inner loop: no virtual machine, no window
         #[arg(long)]
         fast: bool,
+        /// Only the parts whose names contain this
+        #[arg(long, value_name = "TEXT")]
+        part: Option<String>,
     },
     /// Place programs, unit, bus policy, polkit actions, desktop entry and icons on the system
     Install {
@@ -175,8 +179,9 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Run { yes, screenshot, after, debug } => {
             run::run(&run::Options { yes, screenshot, seconds: after, is_debug: debug })?;
         }
-        Task::Test { yes, fast } => {
-            test::run(if fast { test::Extent::Fast } else { test::Extent::Whole }, yes)?;
+        Task::Test { yes, fast, part } => {
+            let extent = if fast { test::Extent::Fast } else { test::Extent::Whole };
+            test::run(extent, part.as_deref(), yes)?;
         }
         Task::Bench { name, yes } => bench::run(name.as_deref(), yes)?,
         Task::Fuzz { target, seconds, inputs } => {

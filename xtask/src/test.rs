@@ -8,6 +8,7 @@ mod arrows;
 mod cargo_parts;
 mod dependencies;
 mod files;
+mod installed;
 mod live;
 mod metadata;
 mod summary;
@@ -57,15 +58,27 @@ const PARTS: &[Part] = &[
     part("kernel suite, this kernel", true, live::kernel_suite),
     part("known answers, real polkit", false, live::known_answers),
     part("window, virtual display", false, live::window),
+    part("installed files", false, installed::files),
+    part("installed, booted", false, installed::booted),
     part("fuzz targets", false, fuzz_targets),
     part("kernel suite, Linux 6.1", false, live::virtual_machine),
 ];
 
-/// Sets up, runs the parts, prints the table and the closing line.
+/// Sets up, runs the parts (only those whose names contain `filter`), prints the table and the closing line.
 ///
 /// # Errors
-/// When set-up fails or any part fails. Later parts run all the same.
-pub(crate) fn run(extent: Extent, yes: bool) -> Result<()> {
+/// When set-up fails, no part has such a name, or any part fails. Later parts run all the same.
+pub(crate) fn run(extent: Extent, filter: Option<&str>, yes: bool) -> Result<()> {
+    let is_wanted = |part: &&Part| {
+        (extent == Extent::Whole || part.in_fast) && filter.is_none_or(|text| part.name.contains(text))
+    };
+    let parts: Vec<&Part> = PARTS.iter().filter(is_wanted).collect();
+    if parts.is_empty() {
+        bail!(
+            "no part has such a name; they are: {}",
+            PARTS.iter().map(|part| part.name).collect::<Vec<_>>().join("; ")
+        );
+    }
     let begun = Instant::now();
     let mut purposes = vec![Purpose::Build, Purpose::Test, Purpose::Bus];
     if extent == Extent::Whole {
@@ -73,7 +86,7 @@ pub(crate) fn run(extent: Extent, yes: bool) -> Result<()> {
     }
     setup::ensure(&purposes, yes)?;
     let mut lines = vec![Line::new("set-up", begun.elapsed(), Outcome::Passed(1))];
-    for part in PARTS.iter().filter(|part| extent == Extent::Whole || part.in_fast) {
+    for part in parts {
         shell::say(format!("── {} ──", part.name));
         let started = Instant::now();
         let outcome = (part.run)().unwrap_or_else(|error| {

@@ -77,6 +77,10 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["imagemagick"], Program("convert"), &[Test]),
     need(&["qemu-system-x86"], Program("qemu-system-x86_64"), &[Vm]),
     need(&["iperf3"], Program("iperf3"), &[Bench]),
+    need(&["systemd"], Program("systemd-analyze"), &[Test]),
+    need(&["desktop-file-utils"], Program("desktop-file-validate"), &[Test]),
+    need(&["appstream"], Program("appstreamcli"), &[Test]),
+    need(&["libxml2-utils"], Program("xmllint"), &[Test]),
     need(&["python3"], Program("python3"), &[Test]),
     need(&["python3-pip"], Program("pip3"), &[Test]),
 ];
