@@ -1,6 +1,6 @@
 //! The parts of the test run that are a cargo command or a tool beside it.
 
-use std::env;
+use std::io::IsTerminal as _;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -119,8 +119,9 @@ fn has_nextest() -> bool {
 }
 
 fn counted(cargo: &mut Command) -> Result<Outcome> {
-    // Tests that start the helper find it where this build puts it.
-    cargo.env("CARGO_TERM_COLOR", if env::var_os("CI").is_some() { "never" } else { "always" });
+    // The output goes through a pipe, so cargo cannot tell by itself.
+    let is_terminal = std::io::stderr().is_terminal();
+    cargo.env("CARGO_TERM_COLOR", if is_terminal { "always" } else { "never" });
     let (status, text) = shell::run_and_read(cargo)?;
     match read_test_counts(&text) {
         Some(tally) if status.success() || tally.failed > 0 => Ok(tally.into()),
