@@ -81,6 +81,9 @@ enum Task {
         /// Only the parts whose names contain this
         #[arg(long, value_name = "TEXT")]
         part: Option<String>,
+        /// What takes hours instead, or those of its parts whose names contain this
+        #[arg(long, value_name = "PART", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["fast", "part"])]
+        long: Option<String>,
     },
     /// Place programs, unit, bus policy, polkit actions, desktop entry and icons on the system
     Install {
@@ -179,9 +182,13 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Run { yes, screenshot, after, debug } => {
             run::run(&run::Options { yes, screenshot, seconds: after, is_debug: debug })?;
         }
-        Task::Test { yes, fast, part } => {
-            let extent = if fast { test::Extent::Fast } else { test::Extent::Whole };
-            test::run(extent, part.as_deref(), yes)?;
+        Task::Test { yes, fast, part, long } => {
+            let extent = match long {
+                Some(_) => test::Extent::Long,
+                None if fast => test::Extent::Fast,
+                None => test::Extent::Whole,
+            };
+            test::run(extent, long.or(part).as_deref(), yes)?;
         }
         Task::Bench { name, yes } => bench::run(name.as_deref(), yes)?,
         Task::Fuzz { target, seconds, inputs } => {

@@ -18,8 +18,8 @@ use crate::{build, paths, shell, with_helper};
 const EXPOSURE_MAX: f64 = 2.0;
 
 /// In the booted copy a refused system call ends the helper, so that none goes unnoticed. Its processes have numbers
-/// of their own there, so the helper gets the `/proc` that ProtectProc= would give it, with the machine's.
-const STRICT: &str = "[Service]\nSystemCallErrorNumber=kill\nProtectProc=default\n";
+/// of their own there, so the helper gets the `/proc` that its unit asks for, with the machine's.
+const STRICT: &str = "[Service]\nSystemCallErrorNumber=kill\nProtectProc=default\nProcSubset=all\n";
 
 /// The helper as on a kernel that refuses programs.
 const REDUCED: &str = "[Service]\nExecStart=\nExecStart=/usr/libexec/sekhmet-helper --reduced\n";
