@@ -3,16 +3,17 @@
 //! The copy is an overlay whose upper layer lies in memory, in namespaces of its own: what happens in it is gone with
 //! it, and nothing of the machine's own services is started. The kernel is the same.
 
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::shell;
+use crate::{paths, shell};
 
 /// From process 1 to the message bus. It takes a second; a busy machine may need longer.
 const UP_WITHIN: Duration = Duration::from_secs(60);
@@ -80,6 +81,20 @@ exec env -i container=sekhmet-boot PATH=/usr/sbin:/usr/bin:/sbin:/bin \
   setpriv --pdeathsig KILL /lib/systemd/systemd --system --unit=sekhmet-boot.target --show-status=no
 "#;
 
+/// Runs `argv` in a new copy that shares the clone and its target folder with the machine.
+///
+/// # Errors
+/// When the copy does not come up or the command cannot be started.
+pub(crate) fn run(argv: &[OsString]) -> Result<ExitStatus> {
+    let (program, arguments) = argv.split_first().context("no COMMAND was given")?;
+    let machine = Machine::start()?;
+    // The copy has another working folder.
+    let path = Path::new(program);
+    let program = if path.is_file() { std::path::absolute(path)?.into_os_string() } else { program.clone() };
+    let mut command = machine.command(program);
+    command.args(arguments).status().with_context(|| format!("cannot start `{}`", shell::shown(&command)))
+}
+
 /// The running copy. It ends when this value does.
 pub(crate) struct Machine {
     starter: Child,
@@ -90,11 +105,11 @@ pub(crate) struct Machine {
 }
 
 impl Machine {
-    /// Boots the copy, with `shared` paths of this machine at the same places in it, and waits for its message bus.
+    /// Boots the copy, with the clone and its target folder at the same places in it, and waits for its message bus.
     ///
     /// # Errors
     /// When a step is refused, or systemd does not come up; what it said is in the message.
-    pub(crate) fn start(shared: &[PathBuf]) -> Result<Self> {
+    pub(crate) fn start() -> Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
         let groups = cgroup2(&mounts).context("no cgroup v2 is mounted here")?;
         let own = fs::read_to_string("/proc/self/cgroup").context("cannot read the control groups")?;
@@ -106,7 +121,9 @@ impl Machine {
         command.args(["--pdeathsig", "KILL", "--", "unshare"]);
         command.args(["--mount", "--uts", "--ipc", "--net", "--propagation", "private"]);
         command.args(["--", "sh", "-c", FIRST_SCRIPT, "sh", SCRIPT]);
-        command.arg(folder.path()).arg(&group).args(shared);
+        command.arg(folder.path()).arg(&group);
+        // Each may lie on a disk of its own, which an overlay of the root does not show.
+        command.args([paths::root().canonicalize()?, paths::target().canonicalize()?]);
         let mut starter = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -125,7 +142,7 @@ impl Machine {
     }
 
     /// A command that will run in the copy as root.
-    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+    pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = shell::as_root("nsenter");
         command.args(["--target", &self.init, "--mount", "--pid", "--uts", "--ipc", "--net", "--"]);
         command.arg(program.as_ref());

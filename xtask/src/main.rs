@@ -106,6 +106,12 @@ enum Task {
         #[arg(last = true, required = true, value_name = "COMMAND")]
         argv: Vec<OsString>,
     },
+    /// Run COMMAND on a throw-away copy of this machine, booted with its own systemd
+    Booted {
+        /// What to run
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        argv: Vec<OsString>,
+    },
     /// Run COMMAND on a virtual display
     OnDisplay {
         /// What to run
@@ -199,6 +205,9 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Install { options } => install::install(&options)?,
         Task::Uninstall { target, purge } => install::uninstall(&target, purge)?,
         Task::WithHelper { options, argv } => return with_helper::run(&options, argv).map(ExitCode::from),
+        Task::Booted { argv } => {
+            return boot::run(&argv).map(with_helper::exit_code).map(ExitCode::from);
+        }
         Task::OnDisplay { argv } => {
             return display::run(&argv).map(with_helper::exit_code).map(ExitCode::from);
         }

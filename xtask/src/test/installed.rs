@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::summary::Outcome;
 use crate::boot::{MACHINE_PROC, Machine};
 use crate::install::{self, Options, Target};
-use crate::{build, paths, shell, with_helper};
+use crate::{build, shell, with_helper};
 
 /// The highest exposure that `systemd-analyze security` may find, in its own tenths.
 const EXPOSURE_MAX: f64 = 2.0;
@@ -117,7 +117,7 @@ pub(super) fn booted() -> Result<Outcome> {
     }
     let programs = programs()?;
     let mut passed = 0;
-    let machine = Machine::start(&[paths::root().canonicalize()?, paths::target().canonicalize()?])?;
+    let machine = Machine::start()?;
     match in_machine(&machine, &programs, &mut passed) {
         Ok(()) => Ok(Outcome::Passed(passed)),
         Err(error) => bail!("{error:#}\nThe journal there:\n{}", machine.journal(60)),
