@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 mod arrows;
+mod booted;
 mod cargo_parts;
 mod dependencies;
 mod files;
@@ -60,8 +61,8 @@ const PARTS: &[Part] = &[
     part("kernel suite, this kernel", true, live::kernel_suite),
     part("known answers, real polkit", false, live::known_answers),
     part("window, virtual display", false, live::window),
-    part("installed files", false, installed::files),
-    part("installed, booted", false, installed::booted),
+    part("installed files", false, installed::check),
+    part("installed, booted", false, booted::check),
     part("fuzz targets", false, fuzz_targets),
     part("kernel suite, Linux 6.1", false, live::virtual_machine),
 ];
