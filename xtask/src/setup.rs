@@ -44,6 +44,11 @@ pub(crate) fn ensure(purposes: &[Purpose], yes: bool) -> Result<()> {
     for line in bpf.lines().into_iter().chain(tools.iter().map(|tool| tool.line())) {
         eprintln!("  {line}");
     }
+    if (!packages.is_empty() || bpf.needs_packages()) && !shell::is_root() && shell::find("sudo").is_none() {
+        bail!(
+            "system packages are installed by root, and there is no sudo here; as root: cargo xtask setup --yes"
+        );
+    }
     confirm(yes, "Install this now? Nothing installed will be removed.")?;
 
     if !needs.is_empty() || bpf.needs_packages() {
