@@ -95,7 +95,9 @@ pub(crate) fn install(options: &Options) -> Result<()> {
     let conflicts = files::conflicts(&root, &entries, &earlier)?;
     refuse_conflicts(&conflicts, options.replace)?;
     tell_plan(&entries, target, &conflicts);
-    setup::confirm(target.yes, "Install this now?")?;
+    if target.is_running_system() {
+        setup::confirm(target.yes, "Install this now?")?;
+    }
     if target.is_running_system() && !shell::is_root() {
         let mut again = target.as_root("install")?;
         again.arg("--from").arg(&programs);
@@ -128,7 +130,9 @@ pub(crate) fn uninstall(target: &Target, purge: bool) -> Result<()> {
         manifest.file_count(),
         root.join(prefix.strip_prefix("/").unwrap_or(prefix)).display()
     ));
-    setup::confirm(target.yes, "Remove them now?")?;
+    if target.is_running_system() {
+        setup::confirm(target.yes, "Remove them now?")?;
+    }
     if target.is_running_system() && !shell::is_root() {
         let mut again = target.as_root("uninstall")?;
         if purge {
@@ -156,7 +160,9 @@ fn refuse_conflicts(conflicts: &[Conflict], replace: bool) -> Result<()> {
     for conflict in conflicts {
         shell::say(format!("in the way: {}", conflict.path.display()));
     }
-    bail!("these were not placed by an installation of Sekhmet; `--replace` replaces files, nothing else");
+    bail!(
+        "no installation of Sekhmet placed these as they are now; `--replace` replaces them where they are files"
+    );
 }
 
 fn tell_plan(entries: &[layout::Entry], target: &Target, conflicts: &[Conflict]) {
