@@ -12,8 +12,11 @@ pub const PATH: &str = "/org/sekhmet/Helper1";
 /// The interface that opens event streams.
 pub const MONITOR: &str = "org.sekhmet.Helper1.Monitor";
 
+/// The interface that adds and removes rules.
+pub const RULES: &str = "org.sekhmet.Helper1.Rules";
+
 /// Grows by one with each addition to the bus interfaces.
-pub const API_MINOR: u32 = 0;
+pub const API_MINOR: u32 = 1;
 
 /// The system user that owns [`SERVICE`].
 pub const HELPER_USER: &str = "sekhmet";
@@ -23,6 +26,35 @@ pub const ACTION_WATCH_OWN: &str = "org.sekhmet.helper.watch-own";
 
 /// polkit: live events of every user and the system.
 pub const ACTION_WATCH_ALL: &str = "org.sekhmet.helper.watch-all";
+
+/// polkit: add a block.
+pub const ACTION_BLOCK_ADD: &str = "org.sekhmet.helper.block-add";
+
+/// polkit: remove one block, or all.
+pub const ACTION_BLOCK_REMOVE: &str = "org.sekhmet.helper.block-remove";
+
+/// Option of `Rules.Add`: `t`, the id of the process to be blocked together with what it starts.
+///
+/// One of this, [`OPTION_PROGRAM_OF`] and [`OPTION_PROGRAM`] is given.
+pub const OPTION_PROCESS: &str = "process";
+
+/// Option of `Rules.Add`: `t`, the id of a process whose program is to be blocked.
+pub const OPTION_PROGRAM_OF: &str = "program-of";
+
+/// Option of `Rules.Add`: `ay`, the absolute path of the program to be blocked.
+pub const OPTION_PROGRAM: &str = "program";
+
+/// Option of `Rules.Add`: `s`, see `rule::Lifetime`. It has to be given.
+pub const OPTION_LIFETIME: &str = "lifetime";
+
+/// Option of `Rules.Add`: `s`, see `rule::Ways`. Without it: both.
+pub const OPTION_WAYS: &str = "direction";
+
+/// Option of `Rules.Add`: `s`, see `rule::Answer`. Without it: reject.
+pub const OPTION_ANSWER: &str = "answer";
+
+/// Option of `Rules.Add`: `s`, see `rule::Extent`. Without it: outside.
+pub const OPTION_EXTENT: &str = "extent";
 
 /// Option of `OpenEventStream`: `s`, one of [`SCOPE_OWN`] and [`SCOPE_ALL`]. Without it: own.
 pub const OPTION_SCOPE: &str = "scope";
@@ -60,6 +92,10 @@ pub mod error {
     pub const INVALID_ARGUMENT: &str = "org.sekhmet.Helper1.Error.InvalidArgument";
     /// The caller or all callers together have too much open.
     pub const LIMITS_EXCEEDED: &str = "org.sekhmet.Helper1.Error.LimitsExceeded";
+    /// There is no rule, or no process, with that id.
+    pub const UNKNOWN_ID: &str = "org.sekhmet.Helper1.Error.UnknownId";
+    /// This machine cannot do it; the coverage says why.
+    pub const UNAVAILABLE: &str = "org.sekhmet.Helper1.Error.Unavailable";
     /// The helper could not do it; its log says why.
     pub const FAILED: &str = "org.sekhmet.Helper1.Error.Failed";
 }

@@ -7,6 +7,8 @@ use crate::{
     display::Text,
     flow::{Counters, Direction, EndReason, Endpoint, Flow, FlowId, FlowState, RemoteName},
     process::{Process, ProcessId},
+    refusal::{Refusal, RefusalId},
+    rule::{Rule, RuleEnd, RuleId},
     time::Timestamp,
 };
 
@@ -172,6 +174,45 @@ pub enum Event {
         /// Bytes it received in all.
         rx_bytes: u64,
     },
+    /// A rule came into force, or it refused more, or more became known about it.
+    RuleAdded {
+        /// When.
+        at: Timestamp,
+        /// The rule, with its hits so far.
+        rule: Rule,
+    },
+    /// A rule is no longer in force; what it refused is no longer listed.
+    RuleRemoved {
+        /// When.
+        at: Timestamp,
+        /// Which rule.
+        id: RuleId,
+        /// Why.
+        end: RuleEnd,
+    },
+    /// The rules that block a process, those included that it inherited.
+    ProcessRules {
+        /// When.
+        at: Timestamp,
+        /// Which process.
+        id: ProcessId,
+        /// By number. Some may be unknown to a client that may not see them.
+        rules: Vec<RuleId>,
+    },
+    /// A rule refused something, or refused it again.
+    Refused {
+        /// When.
+        at: Timestamp,
+        /// With the number of attempts so far.
+        refusal: Refusal,
+    },
+    /// A refusal is no longer listed. Its attempts stay in its rule's hits.
+    RefusalGone {
+        /// When.
+        at: Timestamp,
+        /// Which refusal.
+        id: RefusalId,
+    },
 }
 
 impl Event {
@@ -193,7 +234,12 @@ impl Event {
             | Self::Coverage { at, .. }
             | Self::Balance { at, .. }
             | Self::Lost { at, .. }
-            | Self::ProcessTotals { at, .. } => *at,
+            | Self::ProcessTotals { at, .. }
+            | Self::RuleAdded { at, .. }
+            | Self::RuleRemoved { at, .. }
+            | Self::ProcessRules { at, .. }
+            | Self::Refused { at, .. }
+            | Self::RefusalGone { at, .. } => *at,
         }
     }
 }

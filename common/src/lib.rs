@@ -32,6 +32,10 @@ pub mod mirror;
 #[cfg(feature = "user")]
 pub mod process;
 #[cfg(feature = "user")]
+pub mod refusal;
+#[cfg(feature = "user")]
+pub mod rule;
+#[cfg(feature = "user")]
 pub mod time;
 #[cfg(feature = "user")]
 pub mod wire;

@@ -1,5 +1,7 @@
 //! State rebuilt from events: what a client knows, and nothing else.
 
+mod rules;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
@@ -8,8 +10,12 @@ use crate::{
     event::{Event, FlowCounters, TRAFFIC_FLOWS_MAX},
     flow::{Counters, Flow, FlowId, FlowState},
     process::{Process, ProcessId},
+    refusal::{Refusal, RefusalId},
+    rule::{Rule, RuleId},
     time::Timestamp,
 };
+
+use self::rules::Rules;
 
 /// The fold of the event stream. [`Mirror::apply`] is the only way to change it, [`Mirror::replicate`] tells
 /// it again as events: a mirror that applies those is equal to this one.
@@ -25,6 +31,7 @@ pub struct Mirror {
     coverage: Vec<Source>,
     balance: Vec<KindBalance>,
     lost: BTreeMap<RecordKind, u64>,
+    rules: Rules,
 }
 
 /// What a snapshot says about the helper.
@@ -124,6 +131,41 @@ impl Mirror {
         &self.lost
     }
 
+    /// Every rule in force, by number.
+    pub fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.rules.all()
+    }
+
+    /// One rule.
+    pub fn rule(&self, id: RuleId) -> Option<&Rule> {
+        self.rules.rule(id)
+    }
+
+    /// The rules that block a process. Some may be unknown here, because this client may not see them.
+    pub fn rules_of(&self, process: ProcessId) -> &[RuleId] {
+        self.rules.of(process)
+    }
+
+    /// Every blocked process with the rules that block it.
+    pub fn blocked(&self) -> impl Iterator<Item = (ProcessId, &[RuleId])> {
+        self.rules.blocked()
+    }
+
+    /// Every listed refusal, by id.
+    pub fn refusals(&self) -> impl Iterator<Item = &Refusal> {
+        self.rules.refusals()
+    }
+
+    /// One refusal.
+    pub fn refusal(&self, id: RefusalId) -> Option<&Refusal> {
+        self.rules.refusal(id)
+    }
+
+    /// What was refused to one process, or to nobody known.
+    pub fn refusals_of(&self, process: Option<ProcessId>) -> impl Iterator<Item = &Refusal> {
+        self.rules.refusals_of(process)
+    }
+
     /// Tells this state as events, a snapshot taken at `at`.
     pub fn replicate(&self, at: Timestamp) -> Vec<Event> {
         let header = self.header.clone().unwrap_or_default();
@@ -135,6 +177,7 @@ impl Mirror {
         }];
         events.extend(self.processes.values().map(|p| Event::ProcessStarted { at, process: p.clone() }));
         events.extend(self.flows.values().map(|f| Event::FlowOpened { at, flow: f.clone() }));
+        self.rules.replicate(at, &mut events);
         let o = self.others;
         if o != Others::default() {
             events.push(Event::Others {
@@ -220,6 +263,19 @@ impl Mirror {
                     (p.tx_bytes, p.rx_bytes) = (*tx_bytes, *rx_bytes);
                 }
             }
+            Event::RuleAdded { rule, .. } => self.rules.add(rule),
+            Event::RuleRemoved { id, .. } => self.rules.remove(*id),
+            Event::ProcessRules { id, rules, .. } => {
+                if self.processes.contains_key(id) {
+                    self.rules.bind(*id, rules);
+                }
+            }
+            Event::Refused { refusal, .. } => {
+                if refusal.process.is_none_or(|id| self.processes.contains_key(&id)) {
+                    self.rules.refuse(refusal);
+                }
+            }
+            Event::RefusalGone { id, .. } => self.rules.forget(*id),
         }
     }
 
@@ -243,6 +299,7 @@ impl Mirror {
 
     fn drop_process(&mut self, id: ProcessId) {
         let Some(process) = self.processes.remove(&id) else { return };
+        self.rules.drop_process(id);
         self.move_child(id, process.parent_id, None);
         for child in self.children.remove(&id).into_iter().flatten() {
             if let Some(p) = self.processes.get_mut(&child) {
@@ -350,7 +407,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::flow::{Direction, EndReason, Endpoint, Protocol};
+    use crate::{
+        flow::{Direction, EndReason, Endpoint, Protocol},
+        rule::{Answer, Extent, Lifetime, RuleEnd, Subject, Ways},
+    };
 
     const AT: Timestamp = Timestamp(1);
 
@@ -398,6 +458,38 @@ mod tests {
             closed_at: None,
             end_reason: None,
             counters: counters(tx),
+        }
+    }
+
+    fn rule(id: u64) -> Rule {
+        Rule {
+            id: RuleId(u32::try_from(id).unwrap()),
+            subject: Subject::Program { exe: "/usr/bin/true".into() },
+            ways: Ways::Both,
+            answer: Answer::Reject,
+            extent: Extent::Outside,
+            lifetime: Lifetime::Always,
+            added_at: AT,
+            expires_at: None,
+            added_by: 0,
+            added_by_user: None,
+            hits: 0,
+        }
+    }
+
+    /// A refusal belongs to one rule for ever.
+    fn refusal(id: u64, process: Option<u64>, attempts: u64) -> Refusal {
+        Refusal {
+            id: RefusalId(id),
+            rule: rule(1 + id % 2).id,
+            process: process.map(ProcessId),
+            protocol: Protocol::Udp,
+            direction: Direction::Outbound,
+            remote: Endpoint::new(Ipv4Addr::LOCALHOST.into(), 1),
+            remote_name: None,
+            first_at: AT,
+            last_at: AT,
+            attempts,
         }
     }
 
@@ -507,9 +599,37 @@ mod tests {
                 rx_bytes: tx,
             }),
             (1_u64..9).prop_map(|count| Event::Lost { at: AT, kind: RecordKind::Exec, count }),
+            id.clone().prop_map(|n| Event::RuleAdded { at: AT, rule: rule(n) }),
+            id.clone().prop_map(|n| Event::RuleRemoved { at: AT, id: rule(n).id, end: RuleEnd::Removed }),
+            (id.clone(), 0_u64..3).prop_map(|(p, n)| Event::ProcessRules {
+                at: AT,
+                id: ProcessId(p),
+                rules: (0..n).map(|n| rule(n).id).collect(),
+            }),
+            (id.clone(), owner(), 1_u64..9)
+                .prop_map(|(n, p, attempts)| Event::Refused { at: AT, refusal: refusal(n, p, attempts) }),
+            id.clone().prop_map(|n| Event::RefusalGone { at: AT, id: RefusalId(n) }),
             id.prop_map(|n| Event::Others { at: AT, processes: n, open_flows: n, tx_bytes: n, rx_bytes: n }),
         ];
         proptest::collection::vec(event, 0..60)
+    }
+
+    #[test]
+    fn refusals_go_with_their_rule_and_never_count_back() {
+        let mut mirror = told(Mirror::new().replicate(AT));
+        mirror.apply(&started(3, None));
+        mirror.apply(&Event::RuleAdded { at: AT, rule: rule(1) });
+        for attempts in [1, 4, 3] {
+            mirror.apply(&Event::Refused { at: AT, refusal: refusal(2, Some(3), attempts) });
+        }
+        assert_eq!(mirror.refusals_of(Some(ProcessId(3))).map(|r| r.attempts).sum::<u64>(), 4);
+        mirror.apply(&Event::RefusalGone { at: AT, id: RefusalId(2) });
+        assert_eq!(mirror.refusals().count(), 0);
+        mirror.apply(&Event::Refused { at: AT, refusal: refusal(4, None, 2) });
+        mirror.apply(&Event::Refused { at: AT, refusal: refusal(3, None, 2) });
+        assert_eq!(mirror.refusals().count(), 1, "rule 2 is not listed");
+        mirror.apply(&Event::RuleRemoved { at: AT, id: RuleId(1), end: RuleEnd::Removed });
+        assert_eq!((mirror.rules().count(), mirror.refusals().count()), (0, 0));
     }
 
     proptest! {

@@ -3,7 +3,7 @@
 use sekhmet_common::event::Event;
 
 /// Every kind, in the order of the contract.
-pub(crate) const KINDS: [&str; 16] = [
+pub(crate) const KINDS: [&str; 21] = [
     "snapshot_begin",
     "snapshot_end",
     "process_started",
@@ -20,6 +20,11 @@ pub(crate) const KINDS: [&str; 16] = [
     "balance",
     "lost",
     "process_totals",
+    "rule_added",
+    "rule_removed",
+    "process_rules",
+    "refused",
+    "refusal_gone",
 ];
 
 /// The word for an event's kind.
@@ -41,6 +46,11 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::Balance { .. } => "balance",
         Event::Lost { .. } => "lost",
         Event::ProcessTotals { .. } => "process_totals",
+        Event::RuleAdded { .. } => "rule_added",
+        Event::RuleRemoved { .. } => "rule_removed",
+        Event::ProcessRules { .. } => "process_rules",
+        Event::Refused { .. } => "refused",
+        Event::RefusalGone { .. } => "refusal_gone",
     }
 }
 
@@ -71,6 +81,8 @@ mod tests {
         flow::{Counters, EndReason, FlowId},
         log,
         process::ProcessId,
+        refusal::RefusalId,
+        rule::{RuleEnd, RuleId},
         time::Timestamp,
     };
 
@@ -96,6 +108,9 @@ mod tests {
             Event::Balance { at, kinds: Vec::new() },
             Event::Lost { at, kind: RecordKind::Exec, count: 1 },
             Event::ProcessTotals { at, id: ProcessId(1), tx_bytes: 0, rx_bytes: 0 },
+            Event::RuleRemoved { at, id: RuleId(1), end: RuleEnd::Expired },
+            Event::ProcessRules { at, id: ProcessId(1), rules: vec![RuleId(1)] },
+            Event::RefusalGone { at, id: RefusalId(1) },
         ];
         for event in events {
             assert_eq!(log::to_json(&event).unwrap()["type"], kind(&event));

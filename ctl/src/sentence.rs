@@ -7,6 +7,8 @@ use sekhmet_common::{
     flow::{Counters, Flow, FlowId},
     mirror::Mirror,
     process::ProcessId,
+    refusal::Refusal,
+    rule::{RuleEnd, RuleId},
     time::Timestamp,
 };
 
@@ -97,11 +99,52 @@ fn about(mirror: &Mirror, event: &Event) -> String {
         Event::ProcessTotals { id, tx_bytes, rx_bytes, .. } => {
             format!("{} ↓ {} ↑ {}", process(mirror, *id), bytes(*rx_bytes), bytes(*tx_bytes))
         }
+        Event::RuleAdded { rule, .. } => format!("rule {}: {}", rule.id, rule.sentence()),
+        Event::RuleRemoved { id, end, .. } => format!("{}, {}", rule(mirror, *id), end_words(*end)),
+        Event::ProcessRules { id, rules, .. } => match rules.as_slice() {
+            [] => format!("{} is no longer blocked", process(mirror, *id)),
+            rules => format!("{} blocked by {}", process(mirror, *id), numbers(rules)),
+        },
+        Event::Refused { refusal, .. } => refusal_words(mirror, refusal),
+        Event::RefusalGone { id, .. } => mirror
+            .refusal(*id)
+            .map_or_else(|| format!("refusal {}", id.0), |refusal| refusal_words(mirror, refusal)),
     }
 }
 
 fn process(mirror: &Mirror, id: ProcessId) -> String {
     mirror.process(id).map_or_else(|| format!("process {}", id.0), label)
+}
+
+fn rule(mirror: &Mirror, id: RuleId) -> String {
+    mirror.rule(id).map_or_else(|| format!("rule {id}"), |r| format!("rule {id}: {}", r.sentence()))
+}
+
+fn numbers(rules: &[RuleId]) -> String {
+    let all: Vec<String> = rules.iter().map(|id| format!("rule {id}")).collect();
+    all.join(", ")
+}
+
+fn end_words(end: RuleEnd) -> &'static str {
+    match end {
+        RuleEnd::Removed => "removed",
+        RuleEnd::Expired => "its time is over",
+        RuleEnd::Exited => "nothing of it runs any more",
+    }
+}
+
+fn refusal_words(mirror: &Mirror, r: &Refusal) -> String {
+    let who = r.process.map_or_else(|| "somebody".into(), |id| process(mirror, id));
+    let name = r.remote_name.as_ref().map(|n| format!(" ({})", n.name)).unwrap_or_default();
+    format!(
+        "{who} {} {} {}{name}, {} {}, by rule {}",
+        r.protocol.word(),
+        arrow(r.direction),
+        r.remote,
+        count(r.attempts),
+        if r.attempts == 1 { "attempt" } else { "attempts" },
+        r.rule
+    )
 }
 
 fn flow(mirror: &Mirror, id: FlowId) -> String {

@@ -13,6 +13,7 @@ pub mod input;
 mod ledger;
 mod processes;
 mod publish;
+mod rules;
 mod totals;
 mod view;
 mod visibility;
@@ -27,9 +28,10 @@ use self::{
     deadlines::{Deadlines, Due, SECOND},
     flows::Flows,
     identities::Identities,
-    input::{ClientId, Effect, Input, Observation, Scope, StatusReport},
+    input::{ClientId, Effect, Input, Observation, QUIET_NS, Scope, StatusReport},
     ledger::Ledger,
     processes::Processes,
+    rules::Rules,
 };
 
 /// How much is kept and for how long. Durations are nanoseconds.
@@ -55,7 +57,7 @@ impl Default for Limits {
             processes_max: 32_768,
             flows_max: 65_536,
             listed_after_end_ns: 60 * SECOND,
-            quiet_ns: 30 * 60 * SECOND,
+            quiet_ns: QUIET_NS,
             forgotten_ns: 5 * 60 * SECOND,
             answer_ns: 30 * SECOND,
         }
@@ -73,6 +75,8 @@ pub struct Start {
     pub booted_at: Timestamp,
     /// How much is kept.
     pub limits: Limits,
+    /// Inode number of the mount namespace whose paths name programs: the first process's. 0 if unknown.
+    pub host_mnt_ns: u32,
 }
 
 /// The state and everything that is derived from it.
@@ -81,12 +85,14 @@ pub struct Engine {
     ledger: Ledger,
     processes: Processes,
     flows: Flows,
+    rules: Rules,
     identities: Identities,
     books: Books,
     deadlines: Deadlines,
     clients: BTreeMap<ClientId, Scope>,
     limits: Limits,
     booted_at: Timestamp,
+    host_mnt_ns: u32,
     balance_due_ns: u64,
     told_status: Option<StatusReport>,
     /// Records about processes were lost since the last tick.
@@ -106,12 +112,14 @@ impl Engine {
             ledger,
             processes: Processes::default(),
             flows: Flows::default(),
+            rules: Rules::default(),
             identities: Identities::default(),
             books: Books::default(),
             deadlines: Deadlines::default(),
             clients: BTreeMap::new(),
             limits: start.limits,
             booted_at: start.booted_at,
+            host_mnt_ns: start.host_mnt_ns,
             balance_due_ns: 0,
             told_status: None,
             processes_doubtful: false,
@@ -142,6 +150,12 @@ impl Engine {
                 self.ledger.announce(&Event::Coverage { at: now, mode, sources });
             }
             Input::Balance(kinds) => self.books.draw(kinds),
+            Input::Freeze { ticket, request } => self.freeze(ticket, &request),
+            Input::ListRules { ticket, scope } => self.list_rules(ticket, scope),
+            Input::Wish { ticket, wish } => self.wish(now, ticket, wish),
+            Input::Applied { id, result } => self.applied(now, id, result),
+            Input::RulesKept(kept) => self.rules_kept(now, kept),
+            Input::CanEnforce(can) => self.can_enforce(can),
             Input::Subscribe { client, scope } => self.subscribe(now, client, scope, &mut out),
             Input::Resync { client } => self.resync(now, client, &mut out),
             Input::Unsubscribe { client } => self.unsubscribe(client, &mut out),
@@ -150,6 +164,7 @@ impl Engine {
                 self.publish(now, &mut out);
             }
         }
+        out.extend(self.rules.take_orders());
         out.extend(self.next_questions().into_iter().map(Effect::Identify));
         out
     }
@@ -172,8 +187,11 @@ impl Engine {
                     matches!(kind, RecordKind::Exec | RecordKind::Fork | RecordKind::Exit);
                 self.ends_lost |= matches!(kind, RecordKind::TcpState | RecordKind::SocketClosed);
             }
-            // Order alone carries these; nothing waits for them.
-            Observation::PollComplete { .. } | Observation::SeedComplete => {}
+            // Order alone carries this; nothing waits for it.
+            Observation::PollComplete { .. } => {}
+            Observation::SeedComplete => self.end_stale_rules(),
+            Observation::Refused(sight) => self.refused(now, &sight),
+            Observation::Attempted(sight) => self.attempted(now, &sight),
         }
     }
 
@@ -186,6 +204,7 @@ impl Engine {
                 Due::EarlyExit(key) => {
                     self.processes.early_exits.remove(&key);
                 }
+                Due::RuleOver(id) => self.rule_due(id),
                 Due::Answer(id, generation) => self.identities.answered(id, generation),
             }
         }

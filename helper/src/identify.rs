@@ -146,6 +146,7 @@ mod tests {
             cgroup_id: 0,
             net_ns: 0,
             mnt_ns: 0,
+            program: None,
             comm: Text::default(),
             filename: Text::default(),
             argv: None,

@@ -154,7 +154,13 @@ mod tests {
 
     fn engine() -> Engine {
         let at = Timestamp::now();
-        Engine::new(Start { version: "test".into(), at, booted_at: at, limits: Limits::default() })
+        Engine::new(Start {
+            version: "test".into(),
+            at,
+            booted_at: at,
+            limits: Limits::default(),
+            host_mnt_ns: 0,
+        })
     }
 
     fn look(poller: &mut Poller, engine: &mut Engine) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sekhmet_common::{flow::FlowId, process::ProcessId, time::Timestamp};
+use sekhmet_common::{flow::FlowId, process::ProcessId, rule::RuleId, time::Timestamp};
 
 use super::input::ProcessKey;
 
@@ -20,6 +20,8 @@ pub(super) enum Due {
     ProcessGone(ProcessId),
     /// An exit that came before its process is forgotten.
     EarlyExit(ProcessKey),
+    /// A rule ends, or its end failed and is tried again.
+    RuleOver(RuleId),
     /// An identity was asked for and should have come by now.
     Answer(ProcessId, u32),
 }

@@ -68,6 +68,7 @@ impl Engine {
             process.user = Some(user);
         }
         self.ledger.change_process(now, process, owner);
+        self.match_path(id);
         if has_ended {
             self.end_process(now, id, None);
         }
@@ -128,6 +129,7 @@ impl Engine {
         process.net_ns = image.net_ns;
         use_image(&mut process, &image);
         self.ledger.change_process(at, process, owner);
+        self.subject_to_rules(at, id);
         self.identities.want(id, generation);
     }
 

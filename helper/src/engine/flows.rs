@@ -4,8 +4,9 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use sekhmet_common::{
     coverage::RecordKind,
-    flow::{Counters, Direction, EndReason, Flow, FlowId, FlowState},
+    flow::{Counters, Direction, EndReason, Flow, FlowId, FlowState, Reach},
     process::ProcessId,
+    rule::{Extent, Rule, Ways},
     time::Timestamp,
 };
 
@@ -16,6 +17,9 @@ use super::{
     input::{FlowEnd, FlowKey, FlowPhase, FlowSight, ProcessKey},
     ledger,
 };
+
+/// A name server on this machine counts as outside for a rule.
+const DNS_PORT: u16 = 53;
 
 /// What the engine knows about a listed flow beside what it tells.
 #[derive(Debug)]
@@ -77,10 +81,32 @@ impl Engine {
         };
         let Some(flow) = self.ledger.mirror().flow(id) else { return };
         let exited = flow.process.is_some_and(|p| self.has_exited(p));
-        let reason = ends::reason(&sight.key, end, exited);
+        let mut reason = ends::reason(&sight.key, end, exited);
+        if self.was_cut_by_a_rule(flow, reason) {
+            reason = EndReason::Blocked;
+        }
         self.close(at, id, reason);
         // The source begins to count anew when this remote is heard of again; then it is a new flow.
         self.flows.forget_datagram(&sight.key);
+    }
+
+    /// Whether a flow that ended like this did so because its process is blocked: nothing that the other side
+    /// says reaches a blocked process, so it cannot have been the other side.
+    fn was_cut_by_a_rule(&self, flow: &Flow, reason: EndReason) -> bool {
+        let cut = matches!(reason, EndReason::Refused | EndReason::Reset | EndReason::TimedOut);
+        let Some(process) = flow.process.filter(|_| cut) else { return false };
+        let mirror = self.ledger.mirror();
+        let local = Reach::of(flow.remote.addr) == Reach::Loopback && flow.remote.port != DNS_PORT;
+        let applies = |rule: &Rule| {
+            (rule.extent == Extent::Everywhere || !local)
+                && match rule.ways {
+                    Ways::Both => true,
+                    Ways::Outbound => flow.direction != Direction::Inbound,
+                    Ways::Inbound => flow.direction != Direction::Outbound,
+                }
+        };
+        mirror.rules_of(process).iter().filter_map(|&id| mirror.rule(id)).any(applies)
+            || self.rules_about_to_block(process).any(applies)
     }
 
     /// A socket without connections was released.

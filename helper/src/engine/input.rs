@@ -1,5 +1,7 @@
 //! The engine's vocabulary: what the edges tell it, and what it asks them to do.
 
+mod rules;
+
 use std::sync::Arc;
 
 use sekhmet_common::{
@@ -8,8 +10,21 @@ use sekhmet_common::{
     event::Event,
     flow::{Counters, Direction, Endpoint, Protocol},
     process::ProcessId,
+    rule::Rule,
     time::Timestamp,
 };
+
+pub use self::rules::{
+    Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
+    ProgramKey, RefusedSight, Request, SeenBy, Ticket, Wish, WishError, WishResult,
+};
+
+/// Time without a packet after which a flow without connection ends, in nanoseconds: half an hour. Resolvers and
+/// chat programs keep their sockets far longer than conntrack's 120 s, and their user sees one conversation.
+///
+/// The engine ends flows by it, and sources forget by it what they keep of a flow; never sooner, unless they say
+/// so by [`FlowEnd::Quiet`].
+pub const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
 
 /// A process as the kernel names it: a PID alone is used again, together with the start time it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +77,8 @@ pub struct ProcessImage {
     pub net_ns: u32,
     /// Inode number of its mount namespace; 0 if unknown.
     pub mnt_ns: u32,
+    /// The file that it executes; `None` for kernel threads and where the source cannot tell.
+    pub program: Option<ProgramKey>,
     /// The kernel's short name, at most 15 bytes.
     pub comm: Text,
     /// The path given to `execve`, perhaps relative; empty if not known (fork, seed).
@@ -214,6 +231,11 @@ pub enum Observation {
         /// When the poll was made.
         at: Timestamp,
     },
+    /// A rule refused something.
+    Refused(RefusedSight),
+    /// A process asked for what the firewall is to refuse. The firewall counts what it really refused, and does
+    /// not know to whom: this tells it.
+    Attempted(RefusedSight),
     /// Everything that existed before the start was told before this.
     SeedComplete,
     /// Records were lost here.
@@ -320,6 +342,38 @@ pub enum Input {
         /// Which client.
         client: ClientId,
     },
+    /// A client asks for something about rules and is to be asked whether it may.
+    Freeze {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What.
+        request: Request,
+    },
+    /// Somebody asks for the rules in force.
+    ListRules {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What may be seen.
+        scope: Scope,
+    },
+    /// An authorised client wishes something about rules.
+    Wish {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What.
+        wish: Wish,
+    },
+    /// An edge did a change, or undid it and says why.
+    Applied {
+        /// Which change.
+        id: ChangeId,
+        /// What came of it.
+        result: Result<Applied, String>,
+    },
+    /// These rules were kept and are in force again. Told once, before anything is observed.
+    RulesKept(Vec<KeptRule>),
+    /// Whether rules can be enforced on this machine. Until told otherwise they cannot.
+    CanEnforce(bool),
     /// Time passed: publish what has gathered.
     Tick,
 }
@@ -345,6 +399,29 @@ pub enum Effect {
     },
     /// The answer to anybody who asks how the helper is: no names, no peers.
     Status(StatusReport),
+    /// Change what is enforced.
+    Change(Change),
+    /// Say what a request means.
+    Frozen {
+        /// Whose.
+        ticket: Ticket,
+        /// What it means.
+        result: FreezeResult,
+    },
+    /// Tell the rules in force.
+    Rules {
+        /// To whom.
+        ticket: Ticket,
+        /// By number.
+        rules: Vec<Rule>,
+    },
+    /// Answer a wish.
+    Answer {
+        /// Whose.
+        ticket: Ticket,
+        /// What became of it.
+        result: WishResult,
+    },
     /// Whether anybody watches: counters are read every second then, else rarely.
     Watched(bool),
 }

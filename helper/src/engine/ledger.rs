@@ -10,11 +10,13 @@ use sekhmet_common::{
     flow::{Counters, EndReason, Flow, FlowId, FlowState},
     mirror::Mirror,
     process::{Process, ProcessId},
+    refusal::{Refusal, RefusalId},
+    rule::{RuleEnd, RuleId, Subject},
     time::Timestamp,
 };
 
 use super::{
-    input::Scope,
+    input::{KeptRule, Scope},
     totals::{Sum, Totals},
     view::View,
     visibility::Owners,
@@ -199,6 +201,51 @@ impl Ledger {
         }
     }
 
+    /// Lists a rule, or tells its news, to those who may see it.
+    pub(super) fn add_rule(&mut self, at: Timestamp, kept: &KeptRule) {
+        let owner = match &kept.rule.subject {
+            Subject::Process { process, .. } => process.and_then(|id| self.owners.of(id)),
+            Subject::Program { .. } => None,
+        };
+        self.owners.set_rule(&kept.rule, owner);
+        let id = kept.rule.id;
+        self.tell_of_rule(id, &Event::RuleAdded { at, rule: kept.rule.clone() });
+    }
+
+    /// Tells that a rule is over.
+    pub(super) fn remove_rule(&mut self, at: Timestamp, id: RuleId, end: RuleEnd) {
+        self.tell_of_rule(id, &Event::RuleRemoved { at, id, end });
+        self.owners.forget_rule(id);
+    }
+
+    /// Tells which rules block a process.
+    pub(super) fn block_process(&mut self, at: Timestamp, id: ProcessId, rules: Vec<RuleId>) {
+        let owner = self.owners.of(id);
+        self.tell(owner, &Event::ProcessRules { at, id, rules });
+    }
+
+    /// Tells what a rule refused.
+    pub(super) fn refuse(&mut self, at: Timestamp, refusal: Refusal) {
+        let owner = self.owners.of_flow(refusal.process);
+        self.tell(owner, &Event::Refused { at, refusal });
+    }
+
+    /// Takes a refusal off the list.
+    pub(super) fn forget_refusal(&mut self, at: Timestamp, id: RefusalId) {
+        let Some(refusal) = self.mirror.refusal(id) else { return };
+        let owner = self.owners.of_flow(refusal.process);
+        self.tell(owner, &Event::RefusalGone { at, id });
+    }
+
+    fn tell_of_rule(&mut self, id: RuleId, event: &Event) {
+        self.mirror.apply(event);
+        for (&scope, view) in &mut self.views {
+            if self.owners.sees_rule(scope, id) {
+                view.say(event.clone());
+            }
+        }
+    }
+
     /// Tells everybody something about the helper itself.
     pub(super) fn announce(&mut self, event: &Event) {
         self.mirror.apply(event);
@@ -256,6 +303,13 @@ impl Ledger {
         }
         for flow in self.mirror.flows_of(Some(id)) {
             view.say(Event::FlowOpened { at, flow: flow.clone() });
+        }
+        let rules = self.mirror.rules_of(id);
+        if !rules.is_empty() {
+            view.say(Event::ProcessRules { at, id, rules: rules.to_vec() });
+        }
+        for refusal in self.mirror.refusals_of(Some(id)) {
+            view.say(Event::Refused { at, refusal: refusal.clone() });
         }
         // Opening the flows counted their bytes once more; the totals set that right.
         view.recounted(id);

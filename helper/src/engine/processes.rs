@@ -146,6 +146,7 @@ impl Engine {
             cgroup_id: 0,
             net_ns: 0,
             mnt_ns: 0,
+            program: None,
             comm: Text::default(),
             filename: Text::default(),
             argv: None,
@@ -189,6 +190,7 @@ impl Engine {
         self.processes.by_key.remove(&record.key);
         self.identities.forget(id);
         self.processes.wait_no_more(id, record.image.parent);
+        self.forget_refusals_of(id);
         self.ledger.remove_process(now, id);
     }
 
@@ -202,6 +204,7 @@ impl Engine {
             self.processes.ended.push_back(id);
             self.identities.forget(id);
             self.deadlines.after(self.limits.listed_after_end_ns, Due::ProcessGone(id));
+            self.leave_rules(id);
         }
     }
 
@@ -267,6 +270,7 @@ impl Engine {
         } else {
             self.identities.want(id, 0);
         }
+        self.subject_to_rules(at, id);
         self.adopt(at, id, key);
         if let Some((ended_at, status)) = self.processes.early_exits.remove(&key) {
             self.end_process(ended_at, id, status);
@@ -290,6 +294,7 @@ impl Engine {
             let Some(process) = self.ledger.mirror().process(child).cloned() else { continue };
             let owner = self.ledger.owners.of(child);
             self.ledger.change_process(at, Process { parent_id: Some(id), ..process }, owner);
+            self.subject_to_rules(at, child);
         }
     }
 

@@ -53,6 +53,7 @@ impl Engine {
         for (kind, count) in self.books.take_untold() {
             self.ledger.announce(&Event::Lost { at: now, kind, count });
         }
+        self.tell_refusals(now);
         self.draw_balance(now, out);
         let elapsed_ns = self.deadlines.elapsed_ns();
         for (&scope, view) in &mut self.ledger.views {

@@ -2,6 +2,7 @@
 
 mod folding;
 mod limits;
+mod rules;
 mod scopes;
 
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ struct Stage {
 impl Stage {
     fn new(limits: Limits) -> Self {
         let at = Timestamp(1_000_000_000_000);
-        let start = Start { version: "test".into(), at, booted_at: Timestamp(0), limits };
+        let start = Start { version: "test".into(), at, booted_at: Timestamp(0), limits, host_mnt_ns: 1 };
         Self {
             engine: Engine::new(start),
             now: at,
@@ -143,6 +144,7 @@ fn image(tgid: u32, uid: u32) -> ProcessImage {
         cgroup_id: 1,
         net_ns: 1,
         mnt_ns: 1,
+        program: None,
         comm: Text::from(format!("comm{tgid}")),
         filename: Text::default(),
         argv: None,

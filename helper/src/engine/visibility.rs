@@ -10,6 +10,7 @@ use sekhmet_common::{
     flow::Flow,
     mirror::{Mirror, Others},
     process::{Process, ProcessId},
+    rule::{Rule, RuleId, Subject},
     time::Timestamp,
 };
 
@@ -17,12 +18,25 @@ use super::input::Scope;
 
 /// The sole owner of each listed process. Processes that belong to nobody alone are not in here.
 #[derive(Debug, Default)]
-pub(super) struct Owners(HashMap<ProcessId, u32>);
+pub(super) struct Owners {
+    processes: HashMap<ProcessId, u32>,
+    rules: HashMap<RuleId, RuleSight>,
+}
+
+/// Who beside those who see everything may see a rule.
+#[derive(Clone, Copy, Debug)]
+struct RuleSight {
+    /// A program is everybody's: whoever runs it must be able to learn why it is blocked.
+    everybody: bool,
+    added_by: u32,
+    /// To whom the process belonged that the rule was made for.
+    subject_of: Option<u32>,
+}
 
 impl Owners {
     /// The user to whom this process belongs wholly.
     pub(super) fn of(&self, id: ProcessId) -> Option<u32> {
-        self.0.get(&id).copied()
+        self.processes.get(&id).copied()
     }
 
     /// The user to whom a flow of this process belongs.
@@ -33,8 +47,8 @@ impl Owners {
     /// Notes to whom a process belongs now.
     pub(super) fn set(&mut self, id: ProcessId, owner: Option<u32>) {
         match owner {
-            Some(uid) => self.0.insert(id, uid),
-            None => self.0.remove(&id),
+            Some(uid) => self.processes.insert(id, uid),
+            None => self.processes.remove(&id),
         };
     }
 
@@ -61,6 +75,27 @@ impl Owners {
         }
     }
 
+    /// Notes who may see a rule. To whom its process belonged when it was made stays.
+    pub(super) fn set_rule(&mut self, rule: &Rule, subject_of: Option<u32>) {
+        let everybody = matches!(rule.subject, Subject::Program { .. });
+        let sight = RuleSight { everybody, added_by: rule.added_by, subject_of };
+        self.rules.entry(rule.id).or_insert(sight);
+    }
+
+    /// A rule is over.
+    pub(super) fn forget_rule(&mut self, id: RuleId) {
+        self.rules.remove(&id);
+    }
+
+    /// Whether this scope may see a rule.
+    pub(super) fn sees_rule(&self, scope: Scope, id: RuleId) -> bool {
+        match (scope, self.rules.get(&id)) {
+            (Scope::All, _) => true,
+            (Scope::Own(_), None) => false,
+            (Scope::Own(uid), Some(s)) => s.everybody || s.added_by == uid || s.subject_of == Some(uid),
+        }
+    }
+
     /// A snapshot of the mirror for one scope; `others` is the total of what it may not see.
     pub(super) fn snapshot(
         &self,
@@ -78,6 +113,12 @@ impl Owners {
                     Some(Event::ProcessStarted { at, process })
                 }
                 Event::FlowOpened { ref flow, .. } => self.sees_flow(scope, flow).then_some(event),
+                Event::RuleAdded { ref rule, .. } => self.sees_rule(scope, rule.id).then_some(event),
+                Event::ProcessRules { id, .. } => self.sees(scope, id).then_some(event),
+                Event::Refused { ref refusal, .. } => {
+                    let sees = scope == Scope::All || refusal.process.is_some_and(|id| self.sees(scope, id));
+                    sees.then_some(event)
+                }
                 about_the_helper => Some(about_the_helper),
             })
             .collect();

@@ -101,6 +101,7 @@ impl Tasks {
             cgroup_id: 0,
             net_ns: dir.namespace("net").unwrap_or(0),
             mnt_ns: dir.namespace("mnt").unwrap_or(0),
+            program: None,
             comm: dir.comm()?,
             filename: Text::default(),
             argv: None,

@@ -39,7 +39,15 @@ impl Ledger {
             Event::ProcessTotals { at, id, tx_bytes, rx_bytes } => {
                 self.count_unlisted(*at, *id, *rx_bytes, *tx_bytes);
             }
-            Event::Coverage { .. } | Event::Balance { .. } | Event::Lost { .. } => {}
+            // The mirror alone keeps these.
+            Event::Coverage { .. }
+            | Event::Balance { .. }
+            | Event::Lost { .. }
+            | Event::RuleAdded { .. }
+            | Event::RuleRemoved { .. }
+            | Event::ProcessRules { .. }
+            | Event::Refused { .. }
+            | Event::RefusalGone { .. } => {}
         }
         self.mirror.apply(event);
         self.last_event = Some(event.at());

@@ -1,8 +1,8 @@
-//! Many short connections, and what one of them costs.
+//! Many short connections, and whether each of them is told.
 
 use std::{
     io::Read,
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::Command,
     sync::{
@@ -85,28 +85,4 @@ fn listen(taken: &Arc<AtomicU64>) -> Result<Vec<SocketAddr>> {
             Ok(address)
         })
         .collect()
-}
-
-/// Costs that a program feels, with or without a helper.
-pub(crate) fn costs(count: u32) -> Result<Value> {
-    let taken = Arc::new(AtomicU64::new(0));
-    let servers = listen(&taken)?;
-    let start = Instant::now();
-    for n in 0..count {
-        drop(TcpStream::connect(servers[(n % u32::from(SERVERS)) as usize])?);
-    }
-    let connect_ns = start.elapsed().as_nanos() as f64 / f64::from(count);
-    let (asks, answers) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
-    asks.connect(answers.local_addr()?)?;
-    answers.connect(asks.local_addr()?)?;
-    let mut buffer = [0; 64];
-    let start = Instant::now();
-    for _ in 0..count {
-        asks.send(&buffer)?;
-        answers.recv(&mut buffer)?;
-        answers.send(&buffer)?;
-        asks.recv(&mut buffer)?;
-    }
-    let udp_ns = start.elapsed().as_nanos() as f64 / f64::from(count);
-    Ok(json!({ "connect_close_ns": connect_ns, "udp_ping_pong_ns": udp_ns, "count": count }))
 }
