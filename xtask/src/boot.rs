@@ -18,8 +18,8 @@ use crate::{paths, shell};
 /// From process 1 to the message bus. It takes a second; a busy machine may need longer.
 const UP_WITHIN: Duration = Duration::from_secs(60);
 
-/// In the copy: `/proc` with the machine's numbers of processes, as ProtectProc=invisible and ProcSubset=pid would
-/// show it. The kernel tells the helper these numbers, not those that processes have in the copy.
+/// In the copy: `/proc` with the machine's numbers of processes, as ProtectProc=invisible would show
+/// it. The kernel tells the helper these numbers, not those that processes have in the copy.
 pub(crate) const MACHINE_PROC: &str = "/run/machine-proc";
 
 /// Reached when the message bus can be asked.
@@ -30,7 +30,7 @@ const FIRST_SCRIPT: &str = r#"
 set -eu
 script=$1; shift
 mount -t tmpfs -o mode=755 sekhmet-boot "$1"
-mkdir "$1/proc"; mount -t proc -o nosuid,nodev,noexec,hidepid=invisible,subset=pid proc "$1/proc"
+mkdir "$1/proc"; mount -t proc -o nosuid,nodev,noexec,hidepid=invisible proc "$1/proc"
 # unshare complains when its child is killed, as it is in the end.
 exec 3>&2
 exec unshare --pid --fork -- sh -c "$script" sh "$@" 2>/dev/null

@@ -70,6 +70,7 @@ const PARTS: &[Part] = &[
 /// The parts of a long run.
 const LONG_PARTS: &[Part] = &[
     part("eBPF object", true, build_object),
+    part("oldest compiler", true, cargo_parts::oldest_compiler),
     part("known answers, 30 rounds", true, live::many_known_answers),
     part("fuzz targets, 10 million inputs", true, many_inputs),
 ];

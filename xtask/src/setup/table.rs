@@ -58,6 +58,8 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["polkitd", "policykit-1"], Path("/usr/lib/polkit-1/polkitd"), &[Bus, Test]),
     need(&["iproute2"], Program("ip"), &[Test]),
     need(&["nftables"], Program("nft"), &[Test]),
+    // The helper opens it at run time, so no package dependency brings it.
+    need(&["libnftables1"], Library("libnftables.so.1"), &[Bus, Test]),
     need(&["curl"], Program("curl"), &[Test, Screenshot]),
     // winit, glutin and xkbcommon open these with dlopen, so no package dependency brings them.
     need(&["libx11-6"], Library("libX11.so.6"), &[Window, Screenshot]),

@@ -46,6 +46,30 @@ pub(super) fn clippy() -> Result<Outcome> {
     Ok(Outcome::Passed(1))
 }
 
+/// The oldest compiler that the manifest promises still takes every crate.
+pub(super) fn oldest_compiler() -> Result<Outcome> {
+    let manifest = std::fs::read_to_string(paths::root().join("Cargo.toml"))?;
+    let version = promised_version(&manifest).context("the manifest names no rust-version")?;
+    let installed = shell::output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
+    let toolchain = installed.split_whitespace().find(|name| name.starts_with(version));
+    let Some(toolchain) = toolchain else {
+        return Ok(Outcome::Skipped(format!("not checked, needs `rustup toolchain install {version}`")));
+    };
+    let mut check = Command::new("rustup");
+    check.args(["run", toolchain, "cargo", "check", "--workspace", "--all-targets", "--locked"]);
+    check.arg("--target-dir").arg(paths::target().join("oldest"));
+    // The outer cargo has named its own compiler.
+    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "CARGO_MANIFEST_DIR"] {
+        check.env_remove(name);
+    }
+    shell::run(check.current_dir(paths::root()))?;
+    Ok(Outcome::Passed(1))
+}
+
+fn promised_version(manifest: &str) -> Option<&str> {
+    manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'))
+}
+
 /// The documentation builds and its links hold.
 pub(super) fn documentation() -> Result<Outcome> {
     let mut cargo = shell::cargo();
@@ -127,5 +151,17 @@ fn counted(cargo: &mut Command) -> Result<Outcome> {
         Some(tally) if status.success() || tally.failed > 0 => Ok(tally.into()),
         None if status.success() => bail!("`{}` ran no test", shell::shown(cargo)),
         _ => bail!("`{}` failed: {status}", shell::shown(cargo)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_names_the_oldest_compiler() {
+        assert_eq!(promised_version("[package]\nrust-version = \"1.95\"\n"), Some("1.95"));
+        let manifest = std::fs::read_to_string(paths::root().join("Cargo.toml")).unwrap();
+        assert!(promised_version(&manifest).is_some());
     }
 }
