@@ -22,6 +22,7 @@ mod system;
 use crate::{build, paths, shell};
 use processes::Processes;
 use service::Service;
+pub(crate) use system::{add_user, has_bus, has_user, reload_bus};
 
 /// Which bus the helper gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
