@@ -72,6 +72,7 @@ impl Access {
                 }
                 (Ok(Update::Refused { error }), _) => return Err(Failure::Refused(error)),
                 (Ok(Update::Lost { reason, .. }), _) => trouble = Some(absence(reason)),
+                (Ok(Update::CommandDone { .. }), before) => trouble = before,
                 (Err(_), Some(failure)) => return Err(failure),
                 (Err(_), None) => return Err(Failure::Failed("the helper does not answer".into())),
             }
@@ -215,6 +216,7 @@ impl Live {
             // The link tries again by itself.
             Update::Refused { error: Refusal::LimitsExceeded } if self.connected => None,
             Update::Refused { error } => return Err(Failure::Refused(error)),
+            Update::CommandDone { .. } => None,
         })
     }
 
