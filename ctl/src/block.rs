@@ -18,6 +18,7 @@ use sekhmet_common::{
 use serde_json::json;
 
 use crate::{
+    agent::Agent,
     output::{Failure, Output},
     session::{Access, HELPER_MAX, PAUSE},
 };
@@ -149,6 +150,7 @@ fn rule(access: &Access, id: RuleId) -> Option<Rule> {
 
 fn run(access: &Access, command: &Command) -> Result<Outcome, Failure> {
     let interactive = access.request.interactive || io::stdin().is_terminal();
+    let _agent = interactive.then(Agent::start).flatten();
     let begun = Instant::now();
     let result = loop {
         match run_blocking(access.address.as_deref(), command, interactive) {
@@ -163,7 +165,7 @@ fn run(access: &Access, command: &Command) -> Result<Outcome, Failure> {
         CommandError::NoHelper(reason @ (Reason::NoHelper | Reason::NoBus(_))) => Failure::NoHelper(reason),
         CommandError::NotAuthorized if interactive => Failure::Failed(
             "not authorised, nothing was changed: polkit does not allow this to you, the question was \
-             dismissed, or no agent runs that could ask it"
+             dismissed, or no agent runs that could ask it (at a terminal pkttyagent can)"
                 .into(),
         ),
         CommandError::InteractionRequired => Failure::Failed(

@@ -1,5 +1,6 @@
 //! `sekhmetctl`, the terminal client: its arguments.
 
+mod agent;
 mod block;
 mod coverage;
 mod flows;

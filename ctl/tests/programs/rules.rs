@@ -1,6 +1,10 @@
 //! The commands that add, remove and show rules.
 
-use std::process::Stdio;
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    process::Stdio,
+};
 
 use rustix::{
     fs::{Mode, OFlags},
@@ -16,7 +20,7 @@ use sekhmet_common::{
 use sekhmet_testkit::{bus::TestBus, player::Refusals};
 use serde_json::json;
 
-use crate::scene::{HARMLESS, HOSTILE, Scene, at, ctl, shape, snapshot, text};
+use crate::scene::{HARMLESS, HOSTILE, Scene, at, ctl, ended, shape, snapshot, text};
 
 fn rule(id: u32, name: &[u8]) -> Rule {
     Rule {
@@ -197,17 +201,58 @@ async fn a_refusal_says_so_and_what_it_means() {
     assert_eq!(scene.player.commands().len(), before);
 }
 
+/// A terminal: the side that a person sits at, and the program's side.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&ours).unwrap();
+    unlockpt(&ours).unwrap();
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let theirs = rustix::fs::open(ptsname(&ours, Vec::new()).unwrap(), flags, Mode::empty()).unwrap();
+    (ours, theirs)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn at_a_terminal_polkit_may_ask() {
     let scene = Scene::new().await;
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let path = ptsname(&terminal, Vec::new()).unwrap();
-    let slave = rustix::fs::open(path.as_c_str(), OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
-    let output = scene.ctl(&["release"]).stdin(Stdio::from(slave)).output().unwrap();
+    let (_ours, theirs) = terminal();
+    let output = scene.ctl(&["release"]).stdin(Stdio::from(theirs)).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert_eq!(scene.player.commands(), ["Release interactive"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_an_agent_runs_as_long_as_the_command() {
+    let scene = Scene::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("pkttyagent");
+    let script = "#!/bin/bash\n\
+        trap 'echo ended >> \"$AGENT_LOG\"; exit 0' TERM\n\
+        echo \"$@\" > \"$AGENT_LOG\"\n\
+        eval \"exec $4>&-\"\n\
+        while :; do sleep 0.05; done\n";
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let log = folder.path().join("log");
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let (_ours, theirs) = terminal();
+    let child = scene
+        .ctl(&["unblock", "7"])
+        .env("PATH", path)
+        .env("AGENT_LOG", &log)
+        .stdin(Stdio::from(theirs.try_clone().unwrap()))
+        .stderr(Stdio::from(theirs))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let pid = child.id();
+    let (code, out, _) = ended(child);
+    assert_eq!((code, out.as_str()), (Some(0), "rule 7 removed\n"));
+    let told = fs::read_to_string(&log).unwrap();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    let [_, process, _, fd, _, end] = words[..] else { panic!("{told}") };
+    assert_eq!(told, format!("--process {pid} --notify-fd {fd} --fallback\nended\n"));
+    assert_eq!((process, end), (pid.to_string().as_str(), "ended"));
+    assert_eq!(scene.player.commands(), ["Remove 7 interactive"]);
 }
 
 #[test]
