@@ -1,6 +1,6 @@
 use std::sync::Mutex;
 
-use crossbeam_channel::unbounded;
+use crossbeam_channel::bounded;
 use sekhmet_common::{
     rule::{Lifetime, Subject},
     time::Timestamp,
@@ -100,7 +100,7 @@ fn scene() -> Scene {
 fn enforcer(notes: &Notes, firewall: Option<&MemoryFirewall>, dir: &tempfile::TempDir) -> Enforcer {
     let judge = FakeJudge { notes: notes.clone(), rules: Vec::new() };
     let firewall = firewall.map(|f| Box::new(f.clone()) as Box<dyn Firewall>);
-    Enforcer::new(Box::new(judge), firewall, Some(store(dir)), unbounded().0)
+    Enforcer::new(Box::new(judge), firewall, Some(store(dir)), bounded(16).0)
 }
 
 fn store(dir: &tempfile::TempDir) -> Store {

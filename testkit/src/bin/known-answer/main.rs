@@ -2,6 +2,7 @@
 //!
 //! Runs beside a helper (`cargo xtask with-helper -- known-answer all`), prints TAP, ends with 1 on a difference.
 
+mod blocked;
 mod checker;
 mod dice;
 mod flows;
@@ -62,6 +63,12 @@ enum Case {
     Reduced,
     /// Kills the helper and waits for the fresh snapshot of the next one.
     Killed,
+    /// A process with a child, and a program, that stream to a second host: blocked, nothing arrives.
+    Blocked {
+        /// For how long nothing may arrive.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Downloads from a second host until standard input ends.
     Web,
     /// The window shows the flows that `sekhmetctl` lists.
@@ -72,6 +79,12 @@ enum Case {
         #[arg(last = true, required = true)]
         command: Vec<std::ffi::OsString>,
     },
+    /// (internal) counts what arrives
+    #[command(hide = true)]
+    Sink { listen: SocketAddr },
+    /// (internal) sends for ever
+    #[command(hide = true)]
+    Stream { server: SocketAddr, children: u32 },
     /// (internal) a web server
     #[command(hide = true)]
     Http { listen: SocketAddr },
@@ -113,6 +126,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
             stream.write_all(&vec![0x62; *bytes])?;
             Ok(true)
         }
+        Case::Sink { listen } => blocked::sink(*listen).map(|()| true),
+        Case::Stream { server, children } => blocked::stream(*server, *children).map(|()| true),
         Case::Http { listen } => picture::http(*listen).map(|()| true),
         Case::Web => {
             let _web = picture::Web::start()?;
@@ -130,6 +145,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::Picture { file, command } => picture::picture(&checker, file, command, &mut report)?,
                 Case::Reduced => flows::reduced(&checker, &mut report)?,
                 Case::Killed => killed::killed(&checker, &mut report)?,
+                Case::Blocked { seconds } => blocked::blocked(&checker, *seconds, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,
                 _ => {}
             }
