@@ -86,6 +86,17 @@ pub mod stat {
     pub const END: u32 = 6;
 }
 
+/// What the two programs at the tracepoint of TCP states say to each other, in the per-CPU map `TURNS`.
+pub mod turn {
+    /// Not 0 while the second program is at work.
+    pub const AT_WORK: u32 = 0;
+    /// Changes that the first program has taken care of while the second was at work: the kernel does not run the
+    /// second for them, counts that as a miss of it, and nothing is missing.
+    pub const SPARED: u32 = 1;
+    /// One above the highest slot.
+    pub const END: u32 = 2;
+}
+
 /// What every ring record opens with.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +201,7 @@ const _: () = {
     assert!(offset_of!(ExecRecord, filename) == 152 && offset_of!(ExecRecord, argv) == 152 + FILENAME_MAX);
     assert!(size_of::<ForkRecord>() == 136 && size_of::<ExitRecord>() == 40);
     assert!(size_of::<Tuple>() == 40 && size_of::<Counters>() == 32);
-    assert!(size_of::<SocketState>() == 56 && offset_of!(SocketState, net_ns) == 48);
+    assert!(size_of::<SocketState>() == 64 && offset_of!(SocketState, net_ns) == 32);
     // The kernel puts 8 bytes of its own before a socket's storage and aligns both to a cache line.
     assert!(offset_of!(FirstFlow, tx) == 64 - 8 && offset_of!(FirstFlow, rx) == 128 - 8);
     assert!(size_of::<FirstFlow>() == 136 && size_of::<Passed>() == 16);

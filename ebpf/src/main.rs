@@ -54,6 +54,12 @@ fn tcp_state(ctx: BtfTracePointContext) -> i32 {
     net::tcp::set_state(&ctx)
 }
 
+// The same hook once more, for the changes that find the first program at work
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn tcp_state_again(ctx: BtfTracePointContext) -> i32 {
+    net::tcp::set_state_again(&ctx)
+}
+
 // cgroup/sock_create, since Linux 4.10; with socket storage since 5.10
 #[cgroup_sock(sock_create)]
 fn socket_create(ctx: SockContext) -> i32 {

@@ -11,7 +11,7 @@ use sekhmet_common::kernel::{
     EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, Policy, ProcessKey, ProgramKey, RESIDUES_MAX,
     RefusalKey, RefusalValue, Residue, RuleSlot, SocketPolicy, SocketRow, SocketState, Switch, kind,
     policy::{POLICIES_MAX, PROGRAMS_MAX, REFUSALS_MAX, RULES_MAX},
-    stat,
+    stat, turn,
 };
 
 /// The life of processes and sockets. A second ring for payload comes with what needs one.
@@ -29,6 +29,10 @@ pub static LOST: PerCpuArray<u64, { kind::END as usize }> = PerCpuArray::new();
 /// What else went wrong, by `kernel::stat`.
 #[btf_map]
 pub static STATS: PerCpuArray<u64, { stat::END as usize }> = PerCpuArray::new();
+
+/// What the two programs at the tracepoint of TCP states say to each other, by `kernel::turn`.
+#[btf_map]
+pub static TURNS: PerCpuArray<u64, { turn::END as usize }> = PerCpuArray::new();
 
 /// What belongs to a socket; goes with it. Copied to accepted sockets.
 #[btf_map]
@@ -74,13 +78,16 @@ pub static BOUND_SOCKETS: SocketStorage<SocketPolicy, CLONED> = SocketStorage::n
 #[btf_map]
 pub static REFUSALS: HashMap<RefusalKey, RefusalValue, REFUSALS_MAX> = HashMap::new();
 
-/// Adds to the current CPU's counter.
+/// Adds to the current CPU's counter. What it was before, or a little more.
 ///
 /// Atomic although the slot is the CPU's own: a packet may interrupt a program that is between load and store.
 #[inline(always)]
-pub fn bump<const N: usize>(counters: &PerCpuArray<u64, N>, index: u32) {
-    if let Some(slot) = counters.get_ptr_mut(index) {
-        unsafe { add(slot, 1) };
+pub fn bump<const N: usize>(counters: &PerCpuArray<u64, N>, index: u32) -> u64 {
+    let Some(slot) = counters.get_ptr_mut(index) else { return 0 };
+    unsafe {
+        let before = core::ptr::read_volatile(slot);
+        add(slot, 1);
+        before
     }
 }
 

@@ -2,10 +2,13 @@
 
 pub mod actions;
 pub mod authority;
+pub mod errand;
 pub mod lease;
 pub mod limits;
 pub mod monitor;
+pub mod questions;
 pub mod reply;
+pub mod rules;
 pub mod service;
 pub mod shared;
 pub mod stream;
@@ -34,6 +37,7 @@ use zbus::{
 use crate::{
     bus::{
         limits::{Figures, Limits},
+        questions::Questions,
         service::Service,
         shared::Shared,
     },
@@ -88,11 +92,14 @@ pub enum Notice {
 pub struct Outlet {
     effects: mpsc::Sender<Effect>,
     missed: Arc<AtomicBool>,
+    questions: Questions,
 }
 
 impl Outlet {
-    /// Passes an effect on without waiting. What finds no room is made up for by fresh snapshots.
+    /// Passes an effect on without waiting. An answer reaches the call that waits for it, always; other effects
+    /// that find no room are made up for by fresh snapshots.
     pub fn send(&self, effect: Effect) {
+        let Some(effect) = self.questions.answer(effect) else { return };
         if self.effects.try_send(effect).is_err() {
             self.missed.store(true, Ordering::Release);
         }
@@ -110,10 +117,12 @@ pub fn start(
 ) -> io::Result<(Outlet, thread::JoinHandle<()>)> {
     let (sender, effects) = mpsc::channel(EFFECTS_MAX);
     let missed = Arc::new(AtomicBool::new(false));
-    let outlet = Outlet { effects: sender, missed: Arc::clone(&missed) };
+    let questions = Questions::new(engine.clone());
+    let outlet = Outlet { effects: sender, missed: Arc::clone(&missed), questions: questions.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
     let shared = Shared {
         engine,
+        questions,
         since: Instant::now(),
         status: options.status.clone(),
         tally: Arc::default(),
@@ -205,4 +214,36 @@ async fn connect(options: &Options) -> Result<Ready, BusError> {
         Err(error) => return Err(BusError::Unreachable(error)),
     }
     Ok(Ready { connection, calls, rules })
+}
+
+#[cfg(test)]
+mod tests {
+    use crossbeam_channel::bounded;
+
+    use super::*;
+    use crate::engine::input::Scope;
+
+    #[test]
+    fn an_answer_finds_its_way_where_other_effects_find_no_room() {
+        let (engine, inputs) = bounded(1);
+        let (sender, mut effects) = mpsc::channel(1);
+        let questions = Questions::new(engine);
+        let missed = Arc::new(AtomicBool::new(false));
+        let outlet = Outlet { effects: sender, missed: Arc::clone(&missed), questions: questions.clone() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let engine = async {
+                for _ in 0..2 {
+                    outlet.send(Effect::Status(StatusReport::default()));
+                }
+                let Ok(Input::ListRules { ticket, .. }) = inputs.try_recv() else { panic!("nobody asked") };
+                outlet.send(Effect::Rules { ticket, rules: Vec::new() });
+            };
+            let (rules, ()) = tokio::join!(questions.list(Scope::All), engine);
+            assert!(rules.is_ok(), "{rules:?}");
+        });
+        assert!(missed.load(Ordering::Acquire), "there was no room");
+        assert!(matches!(effects.try_recv(), Ok(Effect::Status(_))));
+        assert!(effects.try_recv().is_err());
+    }
 }

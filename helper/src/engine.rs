@@ -191,8 +191,7 @@ impl Engine {
             Observation::PollComplete { .. } => {}
             Observation::SeedComplete => self.end_stale_rules(),
             Observation::Refused(sight) => self.refused(now, &sight),
-            // What the firewall then refuses is counted there.
-            Observation::Attempted(_) => {}
+            Observation::Attempted(sight) => self.attempted(now, &sight),
         }
     }
 

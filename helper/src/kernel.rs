@@ -8,6 +8,7 @@ pub mod clock;
 pub mod decode;
 mod load;
 mod log;
+mod missed;
 mod object;
 mod offsets;
 mod outbox;

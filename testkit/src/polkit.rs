@@ -43,6 +43,8 @@ pub struct Check {
     pub action: String,
     /// Whether a dialog is allowed.
     pub interactive: bool,
+    /// What the action's message would say where it names these keys.
+    pub details: HashMap<String, String>,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +79,16 @@ impl MockPolkit {
     /// From now on an action is answered so.
     pub fn set(&self, action: &str, verdict: Verdict) {
         lock(&self.state).verdicts.insert(action.to_owned(), verdict);
+    }
+
+    /// How an action is answered.
+    pub fn verdict(&self, action: &str) -> Verdict {
+        lock(&self.state).verdicts.get(action).cloned().unwrap_or(Verdict::Deny)
+    }
+
+    /// Forgets the last check.
+    pub fn forget_check(&self) {
+        lock(&self.state).checks.pop();
     }
 
     /// The checks that were asked for so far.
@@ -121,7 +133,7 @@ impl Authority {
         &self,
         subject: (String, HashMap<String, OwnedVariant>),
         action_id: String,
-        _details: HashMap<String, String>,
+        details: HashMap<String, String>,
         flags: u32,
         _cancellation_id: String,
     ) -> zbus::fdo::Result<(Answer,)> {
@@ -130,7 +142,7 @@ impl Authority {
         let verdict = {
             let mut state = lock(&self.0);
             let action = action_id.clone();
-            state.checks.push(Check { subject_kind: subject.0, subject_name, action, interactive });
+            state.checks.push(Check { subject_kind: subject.0, subject_name, action, interactive, details });
             state.verdicts.get(&action_id).cloned().unwrap_or(Verdict::Deny)
         };
         let (authorized, challenge) = match verdict {

@@ -85,16 +85,21 @@ pub struct SocketState {
     /// The kernel's cookie of the socket (`SO_COOKIE`). An accepted socket begins with a copy of the
     /// listener's and gets its own when it is established.
     pub cookie: u64,
-    /// When it was created; for a TCP connection when that was begun.
+    /// When it was created; for TCP when the connection was begun, 0 before.
     pub opened_ns: u64,
+    /// Inode number of the socket's network namespace; for TCP 0 until it connects or listens.
+    pub net_ns: u32,
+    /// Bits of [`socket_flag`].
+    pub flags: u32,
+    /// The last of the TCP states that are told, by which the second program at the tracepoint knows whether the
+    /// first one has run; 0 before.
+    pub told_state: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// Bytes sent as last told by a dump; what is beyond goes to the residue if there is no other room at the end.
     pub told_tx_bytes: u64,
     /// Bytes received as last told by a dump.
     pub told_rx_bytes: u64,
-    /// Inode number of the socket's network namespace.
-    pub net_ns: u32,
-    /// Bits of [`socket_flag`].
-    pub flags: u32,
 }
 
 /// The first flow of a socket without connections, kept beside the socket (`BPF_MAP_TYPE_SK_STORAGE`, not cloned).

@@ -37,22 +37,30 @@ pub fn create(ctx: &SockContext) -> i32 {
     unsafe {
         let socket = ctx.sock;
         let raw = if (*socket).type_ == SOCK_RAW { socket_flag::RAW } else { 0 };
-        // What the verifier calls a bpf_sock is the kernel's struct sock; its address may be read from.
-        let net: *const u8 = probe(socket.cast(), &SKC_NET);
+        // TCP says when a connection begins; until then nobody asks for these.
+        let (opened_ns, net_ns) = if (*socket).protocol == TCP {
+            (0, 0)
+        } else {
+            // What the verifier calls a bpf_sock is the kernel's struct sock; its address may be read from.
+            let net: *const u8 = probe(socket.cast(), &SKC_NET);
+            (ring::now(), probe(net, &NET_INUM))
+        };
         let mut state = SocketState {
             process: task::current_key(),
             cookie: bpf_get_socket_cookie(socket.cast()),
-            opened_ns: ring::now(),
+            opened_ns,
+            net_ns,
+            flags: socket_flag::CREATED | raw,
+            told_state: 0,
+            reserved: 0,
             told_tx_bytes: 0,
             told_rx_bytes: 0,
-            net_ns: probe(net, &NET_INUM),
-            flags: socket_flag::CREATED | raw,
         };
         if SOCKETS.get_or_insert(socket.cast(), &mut state).is_none() {
             bump(&STATS, stat::STORAGE_FAILED);
         }
         // Behind the storage: whoever binds the process meanwhile finds the socket there.
-        verdict::connect::created(socket, &state.process, state.net_ns);
+        verdict::connect::created(ctx, &state.process);
     }
     ALLOW
 }
@@ -70,10 +78,10 @@ pub fn release(ctx: &SockContext) -> i32 {
             // What passes from now on is not this flow's any more, for its last counters are told here.
             (&raw mut (*first).tuple.reserved[0]).write_volatile(1);
         }
-        match ring::begin::<SocketClosedRecord>(kind::SOCKET_CLOSED) {
+        match ring::begin::<SocketClosedRecord>(kind::SOCKET_CLOSED, ring::now()) {
             Some(mut entry) => {
                 tell(entry.as_mut_ptr(), state, first);
-                ring::submit(entry);
+                entry.submit();
             }
             None => {
                 if let Some(first) = first {

@@ -31,6 +31,8 @@ pub fn count(key: &RefusalKey, net_ns: u32) {
     // Another CPU was faster with the same, or there is no room.
     match REFUSALS.get_ptr_mut(key) {
         Some(value) => unsafe { add(&raw mut (*value).count, 1) },
-        None => bump(&STATS, stat::REFUSAL_MAP_FULL),
+        None => {
+            bump(&STATS, stat::REFUSAL_MAP_FULL);
+        }
     }
 }

@@ -2,7 +2,10 @@
 //!
 //! The policy file is generated from it, the check takes the action from it, the tests iterate over it.
 
-use sekhmet_common::bus::{ACTION_WATCH_ALL, ACTION_WATCH_OWN, HELPER_USER, MONITOR, SCOPE_ALL, SCOPE_OWN};
+use sekhmet_common::bus::{
+    ACTION_BLOCK_ADD, ACTION_BLOCK_REMOVE, ACTION_WATCH_ALL, ACTION_WATCH_OWN, HELPER_USER, MONITOR, RULES,
+    SCOPE_ALL, SCOPE_OWN,
+};
 
 /// What polkit answers when no rule of the administrator says otherwise (polkit(8), `<defaults>`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct Action {
     pub id: &'static str,
     /// What it is about, for the list of actions.
     pub description: &'static str,
-    /// What the authentication dialog says.
+    /// What the authentication dialog says. polkit puts a detail of the check where `$(its key)` stands.
     pub message: &'static str,
     /// For callers without a session: services, SSH.
     pub any: Implicit,
@@ -71,8 +74,37 @@ pub static WATCH_ALL: Action = Action {
     implies: &[ACTION_WATCH_OWN],
 };
 
+/// Key of the detail that says whom a rule blocks.
+pub const DETAIL_TARGET: &str = "target";
+
+/// Key of the detail that says for how long.
+pub const DETAIL_DURATION: &str = "duration";
+
+/// A new block. It raises protection, so an answer that holds for a few minutes may serve for the next one.
+pub static BLOCK_ADD: Action = Action {
+    id: ACTION_BLOCK_ADD,
+    description: "Block the network activity of a program",
+    message: "Authentication is required to block $(target) $(duration)",
+    any: Implicit::AuthAdmin,
+    inactive: Implicit::No,
+    active: Implicit::AuthAdminKeep,
+    implies: &[],
+};
+
+/// The end of one block, or of all. Each is asked about anew: polkit's kept answer would also serve for
+/// another block than the one that the person read about (polkit(8), `auth_admin_keep`).
+pub static BLOCK_REMOVE: Action = Action {
+    id: ACTION_BLOCK_REMOVE,
+    description: "Remove a block of a program's network activity",
+    message: "Authentication is required to remove the block of $(target)",
+    any: Implicit::AuthAdmin,
+    inactive: Implicit::No,
+    active: Implicit::AuthAdmin,
+    implies: &[],
+};
+
 /// Every action, in the order of the policy file.
-pub static ACTIONS: [&Action; 2] = [&WATCH_OWN, &WATCH_ALL];
+pub static ACTIONS: [&Action; 4] = [&WATCH_OWN, &WATCH_ALL, &BLOCK_ADD, &BLOCK_REMOVE];
 
 /// A guarded operation: a method, or one of the things that a method can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +113,12 @@ pub enum Operation {
     WatchOwn,
     /// `OpenEventStream` for every process.
     WatchAll,
+    /// `Rules.Add`.
+    BlockAdd,
+    /// `Rules.Remove`.
+    BlockRemove,
+    /// `Rules.Release`.
+    BlockRelease,
 }
 
 /// One row of the table.
@@ -90,7 +128,7 @@ pub struct Row {
     pub interface: &'static str,
     /// The method.
     pub method: &'static str,
-    /// The value of the option `scope` that leads here.
+    /// The value of the option `scope` that leads here; empty where the method has no such option.
     pub scope: &'static str,
     /// What polkit is asked.
     pub action: &'static Action,
@@ -98,17 +136,25 @@ pub struct Row {
 
 impl Operation {
     /// Every guarded operation.
-    pub const ALL: [Self; 2] = [Self::WatchOwn, Self::WatchAll];
+    pub const ALL: [Self; 5] =
+        [Self::WatchOwn, Self::WatchAll, Self::BlockAdd, Self::BlockRemove, Self::BlockRelease];
 
     /// Its row. An operation without one does not compile.
     pub fn row(self) -> Row {
-        let method = "OpenEventStream";
-        match self {
-            Self::WatchOwn => Row { interface: MONITOR, method, scope: SCOPE_OWN, action: &WATCH_OWN },
-            Self::WatchAll => Row { interface: MONITOR, method, scope: SCOPE_ALL, action: &WATCH_ALL },
-        }
+        let (interface, method, scope, action) = match self {
+            Self::WatchOwn => (MONITOR, "OpenEventStream", SCOPE_OWN, &WATCH_OWN),
+            Self::WatchAll => (MONITOR, "OpenEventStream", SCOPE_ALL, &WATCH_ALL),
+            Self::BlockAdd => (RULES, "Add", "", &BLOCK_ADD),
+            Self::BlockRemove => (RULES, "Remove", "", &BLOCK_REMOVE),
+            Self::BlockRelease => (RULES, "Release", "", &BLOCK_REMOVE),
+        };
+        Row { interface, method, scope, action }
     }
 }
+
+/// The method that shows what its caller may watch: everything to who may watch all without being asked for
+/// a password, the caller's own to who may watch that.
+pub const FILTERED_METHOD: (&str, &str) = (RULES, "List");
 
 /// What anybody may read: sources and counters, no names and no peers.
 pub const OPEN_PROPERTIES: [(&str, &str); 4] =
@@ -128,12 +174,36 @@ pub struct WatchOwn;
 #[derive(Debug)]
 pub struct WatchAll;
 
+/// The right to [`Operation::BlockAdd`].
+#[derive(Debug)]
+pub struct BlockAdd;
+
+/// The right to [`Operation::BlockRemove`].
+#[derive(Debug)]
+pub struct BlockRemove;
+
+/// The right to [`Operation::BlockRelease`].
+#[derive(Debug)]
+pub struct BlockRelease;
+
 impl Right for WatchOwn {
     const OPERATION: Operation = Operation::WatchOwn;
 }
 
 impl Right for WatchAll {
     const OPERATION: Operation = Operation::WatchAll;
+}
+
+impl Right for BlockAdd {
+    const OPERATION: Operation = Operation::BlockAdd;
+}
+
+impl Right for BlockRemove {
+    const OPERATION: Operation = Operation::BlockRemove;
+}
+
+impl Right for BlockRelease {
+    const OPERATION: Operation = Operation::BlockRelease;
 }
 
 /// The text of `polkit/org.sekhmet.helper.policy`.
@@ -216,5 +286,20 @@ mod tests {
         for level in [WATCH_ALL.any, WATCH_ALL.inactive, WATCH_ALL.active] {
             assert_ne!(level, Implicit::Yes);
         }
+    }
+
+    /// What reduces protection is asked about each time, for a kept answer serves for other details, too.
+    #[test]
+    fn blocks_need_an_administrator_and_their_end_a_fresh_one() {
+        for action in [&BLOCK_ADD, &BLOCK_REMOVE] {
+            for level in [action.any, action.inactive, action.active] {
+                assert_ne!(level, Implicit::Yes, "{}", action.id);
+            }
+        }
+        for level in [BLOCK_REMOVE.any, BLOCK_REMOVE.inactive, BLOCK_REMOVE.active] {
+            assert_ne!(level, Implicit::AuthAdminKeep);
+        }
+        assert!(BLOCK_ADD.message.contains(&format!("$({DETAIL_TARGET}) $({DETAIL_DURATION})")));
+        assert!(BLOCK_REMOVE.message.contains(&format!("$({DETAIL_TARGET})")));
     }
 }

@@ -51,6 +51,25 @@ pub struct Caller {
     pub uid: u32,
 }
 
+/// How polkit is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking<'a> {
+    /// Whether it may raise a dialog.
+    pub interactive: bool,
+    /// What the action's message names: keys and values, the values safe to show.
+    pub details: &'a [(&'static str, &'a str)],
+}
+
+impl Asking<'static> {
+    /// As the caller allows it, about nothing in particular.
+    pub fn plainly(call: &Message) -> Self {
+        Self { interactive: allows_interaction(call), details: &[] }
+    }
+
+    /// Without a dialog, whatever the caller allows.
+    pub const SILENTLY: Self = Self { interactive: false, details: &[] };
+}
+
 /// Proof that polkit allowed `R` to the caller in it.
 #[derive(Debug)]
 pub struct Granted<R: Right> {
@@ -138,7 +157,7 @@ impl Authority {
         Self { connection }
     }
 
-    /// Asks whether the sender of `call` may do `R`. polkit may raise a dialog only if the message allows it.
+    /// Asks whether the sender of `call` may do `R`.
     ///
     /// Anything but a plain yes is a no: an error, a challenge, two minutes without an answer, a caller that
     /// leaves meanwhile or that the bus says belongs to somebody else now. Without polkit root alone may.
@@ -149,6 +168,7 @@ impl Authority {
         &self,
         call: &Message,
         caller: &Caller,
+        asking: Asking<'_>,
     ) -> Result<(Granted<R>, Presence), Refusal> {
         let mut presence = timeout(BUS_MAX, Presence::watch(&self.connection, &caller.name))
             .await
@@ -156,9 +176,8 @@ impl Authority {
             .and_then(Result::ok)
             .ok_or(Refusal::CallerGone)?;
         self.confirm(caller).await?;
-        let interactive = allows_interaction(call);
         let answer = tokio::select! {
-            answer = self.ask::<R>(call, interactive) => answer,
+            answer = self.ask::<R>(call, asking) => answer,
             () = presence.ends() => return Err(Refusal::CallerGone),
         };
         self.confirm(caller).await?;
@@ -167,7 +186,7 @@ impl Authority {
         match answer {
             Answer::Yes => {}
             Answer::Absent if caller.uid == 0 => {}
-            Answer::Challenge if !interactive => return Err(Refusal::InteractionRequired),
+            Answer::Challenge if !asking.interactive => return Err(Refusal::InteractionRequired),
             Answer::Absent | Answer::No | Answer::Challenge => return Err(Refusal::NotAuthorized),
         }
         Ok((Granted { caller: caller.clone(), right: PhantomData }, presence))
@@ -176,7 +195,7 @@ impl Authority {
     /// Whether a right that was granted to the sender of `call` still stands, without asking anybody. That
     /// an authentication has run out does not end a stream; that the administrator now says no does.
     pub async fn still_allows<R: Right>(&self, call: &Message, caller: &Caller) -> bool {
-        match self.ask::<R>(call, false).await {
+        match self.ask::<R>(call, Asking::SILENTLY).await {
             Answer::Yes | Answer::Challenge => true,
             Answer::No => false,
             Answer::Absent => caller.uid == 0,
@@ -188,21 +207,21 @@ impl Authority {
         if uid == caller.uid { Ok(()) } else { Err(Refusal::CallerGone) }
     }
 
-    async fn ask<R: Right>(&self, call: &Message, interactive: bool) -> Answer {
+    async fn ask<R: Right>(&self, call: &Message, asking: Asking<'_>) -> Answer {
         let Ok(subject) = Subject::new_for_message_header(&call.header()) else { return Answer::No };
         let Ok(polkit) =
             AuthorityProxy::builder(&self.connection).cache_properties(CacheProperties::No).build().await
         else {
             return Answer::No;
         };
-        let flags = if interactive {
+        let flags = if asking.interactive {
             CheckAuthorizationFlags::ALLOW_USER_INTERACTION
         } else {
             CheckAuthorizationFlags::empty()
         };
         let action = R::OPERATION.row().action.id;
         let mut pending = Cancellation::new(polkit.clone());
-        let details = HashMap::new();
+        let details: HashMap<&str, &str> = asking.details.iter().copied().collect();
         let check = polkit.check_authorization(&subject, action, &details, flags, &pending.id);
         let answer = tokio::select! {
             answer = check => answer,

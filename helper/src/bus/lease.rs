@@ -18,7 +18,7 @@ use zbus::{Connection, Message};
 use crate::{
     bus::{
         actions::{Right, WatchAll, WatchOwn},
-        authority::{Authority, Caller, Granted, Presence},
+        authority::{Asking, Authority, Caller, Granted, Presence},
         limits::Permit,
         reply::{CallError, answer},
         stream::{self, Frames, Queue, Tally, Written},
@@ -119,7 +119,7 @@ impl Opening {
     /// Asks for the right, answers the call, and serves the stream until it ends.
     pub async fn run<W: Watch>(mut self) {
         let authority = Authority::new(self.connection.clone());
-        let opened = match authority.check::<W>(&self.call, &self.caller).await {
+        let opened = match authority.check::<W>(&self.call, &self.caller, Asking::plainly(&self.call)).await {
             Ok((granted, presence)) => self.open(&granted).await.map(|lease| (lease, presence)),
             Err(refusal) => Err(refusal.into()),
         };

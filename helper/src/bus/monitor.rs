@@ -12,21 +12,34 @@ use sekhmet_common::{
 use zbus::{Message, Variant};
 
 use crate::{
-    bus::{actions::Operation, reply::CallError},
+    bus::{
+        actions::Operation,
+        reply::{CallError, INVALID_ARGS},
+    },
     engine::input::StatusReport,
 };
 
-/// The interface as clients see it; also the answer to `Introspect`.
-pub const XML: &str = include_str!("../../../dbus/org.sekhmet.Helper1.Monitor.xml");
+/// The object as clients see it, with all its interfaces: the answer to `Introspect`.
+pub const XML: &str = include_str!("../../../dbus/org.sekhmet.Helper1.xml");
 
 /// A request, taken apart once, before anybody is asked whether it is allowed. It cannot change after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenRequest {
-    /// Which right it needs.
-    pub operation: Operation,
+pub enum OpenRequest {
+    /// The caller's own processes.
+    Own,
+    /// Every process.
+    All,
 }
 
 impl OpenRequest {
+    /// Which right it needs.
+    pub fn operation(self) -> Operation {
+        match self {
+            Self::Own => Operation::WatchOwn,
+            Self::All => Operation::WatchAll,
+        }
+    }
+
     /// Reads the options of `OpenEventStream(a{sv})`. Unknown options are refused: a client that sends one
     /// means something that this helper would not do.
     ///
@@ -50,14 +63,12 @@ impl OpenRequest {
             }
         }
         match scope {
-            SCOPE_OWN => Ok(Self { operation: Operation::WatchOwn }),
-            SCOPE_ALL => Ok(Self { operation: Operation::WatchAll }),
+            SCOPE_OWN => Ok(Self::Own),
+            SCOPE_ALL => Ok(Self::All),
             _ => Err(CallError::Invalid("the option scope is own or all")),
         }
     }
 }
-
-const INVALID_ARGS: &str = "org.freedesktop.DBus.Error.InvalidArgs";
 
 /// The names of the properties.
 pub const PROPERTIES: [&str; 4] = ["ApiMinor", "Coverage", "Mode", "Version"];
@@ -110,6 +121,7 @@ fn coverage(status: &StatusReport, uptime_ms: u64) -> Variant<'static> {
 
 #[cfg(test)]
 mod tests {
+    use sekhmet_common::bus::MONITOR;
     use zbus::message::Message;
 
     use super::*;
@@ -120,14 +132,14 @@ mod tests {
 
     #[test]
     fn without_options_a_stream_is_for_ones_own_programs() {
-        assert_eq!(OpenRequest::parse(&call(&HashMap::new())).unwrap().operation, Operation::WatchOwn);
+        assert_eq!(OpenRequest::parse(&call(&HashMap::new())).unwrap(), OpenRequest::Own);
     }
 
     #[test]
     fn every_row_is_reached_by_its_scope() {
-        for operation in Operation::ALL {
+        for operation in Operation::ALL.into_iter().filter(|o| o.row().interface == MONITOR) {
             let options = HashMap::from([(OPTION_SCOPE, Variant::from(operation.row().scope))]);
-            assert_eq!(OpenRequest::parse(&call(&options)).unwrap().operation, operation);
+            assert_eq!(OpenRequest::parse(&call(&options)).unwrap().operation(), operation);
         }
     }
 

@@ -6,7 +6,10 @@ use futures_core::Stream;
 use sekhmet_common::bus::error;
 use zbus::{Connection, Message, MessageStream, message::Flags};
 
-use crate::bus::{authority::Refusal, limits::Exceeded};
+use crate::{
+    bus::{authority::Refusal, limits::Exceeded},
+    engine::input::WishError,
+};
 
 /// Why a call is answered with an error. The text is for a developer's eyes and repeats nothing of the call.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +17,12 @@ pub enum CallError {
     /// polkit did not allow it.
     #[error("{0}")]
     Refused(#[from] Refusal),
+    /// polkit did not allow a change.
+    #[error("{0}; nothing was changed")]
+    Unchanged(Refusal),
+    /// The engine, or what enforces rules, could not do it.
+    #[error("{0}")]
+    Wish(#[from] WishError),
     /// An argument is not what the method takes.
     #[error("{0}")]
     Invalid(&'static str),
@@ -32,15 +41,33 @@ impl CallError {
     /// The error's name in the reply.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Refused(Refusal::InteractionRequired) => error::INTERACTION_REQUIRED,
-            Self::Refused(_) => error::NOT_AUTHORIZED,
-            Self::Invalid(_) => error::INVALID_ARGUMENT,
-            Self::Limit(_) => error::LIMITS_EXCEEDED,
-            Self::Failed(_) => error::FAILED,
+            Self::Refused(Refusal::InteractionRequired) | Self::Unchanged(Refusal::InteractionRequired) => {
+                error::INTERACTION_REQUIRED
+            }
+            Self::Refused(_) | Self::Unchanged(_) => error::NOT_AUTHORIZED,
+            Self::Wish(WishError::UnknownId(_)) => error::UNKNOWN_ID,
+            Self::Invalid(_) | Self::Wish(WishError::Invalid(_)) => error::INVALID_ARGUMENT,
+            Self::Limit(_) | Self::Wish(WishError::TooMany(_)) => error::LIMITS_EXCEEDED,
+            Self::Wish(WishError::Unavailable(_)) => error::UNAVAILABLE,
+            Self::Failed(_) | Self::Wish(WishError::Failed(_)) => error::FAILED,
             Self::Standard(name, _) => name,
         }
     }
 }
+
+pub(super) const UNKNOWN_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
+pub(super) const UNKNOWN_INTERFACE: &str = "org.freedesktop.DBus.Error.UnknownInterface";
+pub(super) const UNKNOWN_PROPERTY: &str = "org.freedesktop.DBus.Error.UnknownProperty";
+pub(super) const READ_ONLY: &str = "org.freedesktop.DBus.Error.PropertyReadOnly";
+pub(super) const INVALID_ARGS: &str = "org.freedesktop.DBus.Error.InvalidArgs";
+
+/// The answer to a method that there is not.
+pub(super) const NO_METHOD: CallError =
+    CallError::Standard("org.freedesktop.DBus.Error.UnknownMethod", "no such method");
+
+/// The answer to arguments of another signature.
+pub(super) const WRONG_ARGS: CallError =
+    CallError::Standard(INVALID_ARGS, "the arguments have another signature");
 
 /// Answers a call with what it returns, or with an error. Says nothing if the caller wants no answer.
 ///

@@ -10,18 +10,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sekhmet_common::bus::{MONITOR, PATH};
+use sekhmet_common::bus::{MONITOR, PATH, RULES};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use zbus::{Connection, Message, MessageStream, Variant, names::OwnedUniqueName};
 
 use crate::{
     bus::{
-        actions::{Operation, WatchAll, WatchOwn},
+        actions::{WatchAll, WatchOwn},
         authority::{Caller, Refusal, allows_interaction, user_of},
+        errand::Errand,
         lease::{CallPlace, Opening, Order, Report},
         limits::{Exceeded, Limits, Permit},
         monitor::{self, OpenRequest, PROPERTIES},
-        reply::{CallError, answer, next},
+        reply::{
+            CallError, NO_METHOD, READ_ONLY, UNKNOWN_INTERFACE, UNKNOWN_OBJECT, UNKNOWN_PROPERTY, WRONG_ARGS,
+            answer, next,
+        },
+        rules::RulesRequest,
         shared::Shared,
         stream::frames,
     },
@@ -176,7 +181,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Finds what is called. Answers at once, except for streams, which get a task.
+    /// Finds what is called. Answers at once, except for streams and rules, which get a task.
     async fn dispatch(
         &mut self,
         call: &Message,
@@ -211,7 +216,11 @@ impl<'a> Service<'a> {
             ("org.freedesktop.DBus.Properties" | "", "Set") => {
                 return Err(CallError::Standard(READ_ONLY, "every property is read-only"));
             }
-            _ => return Err(CallError::Standard(UNKNOWN_METHOD, "no such method")),
+            (RULES | "", _) => {
+                let request = RulesRequest::parse(member, call).ok_or(NO_METHOD)??;
+                self.run_errand(request, call, caller, place, now)?;
+            }
+            _ => return Err(NO_METHOD),
         }
         Ok(())
     }
@@ -224,13 +233,7 @@ impl<'a> Service<'a> {
         now: Instant,
     ) -> Result<(), CallError> {
         let request = OpenRequest::parse(call)?;
-        let mut call_places: Vec<CallPlace> = vec![Box::new(place)];
-        if allows_interaction(call) {
-            let prompt = self.callers.get(&caller.name).map(|known| Arc::clone(&known.prompt));
-            let prompt = prompt.and_then(|p| p.try_acquire_owned().ok());
-            call_places.push(Box::new(prompt.ok_or(Exceeded("pending authentications"))?));
-            call_places.push(Box::new(self.limits.prompt(caller.uid, now)?));
-        }
+        let call_places = self.call_places(call, caller, place, now)?;
         let client = ClientId(self.shared.next_client);
         self.shared.next_client += 1;
         let opening = Opening {
@@ -244,11 +247,49 @@ impl<'a> Service<'a> {
             place: self.limits.stream(caller.uid, now)?,
             call_places,
         };
-        match request.operation {
-            Operation::WatchOwn => tokio::spawn(opening.run::<WatchOwn>()),
-            Operation::WatchAll => tokio::spawn(opening.run::<WatchAll>()),
+        match request {
+            OpenRequest::Own => tokio::spawn(opening.run::<WatchOwn>()),
+            OpenRequest::All => tokio::spawn(opening.run::<WatchAll>()),
         };
         Ok(())
+    }
+
+    fn run_errand(
+        &mut self,
+        request: RulesRequest,
+        call: &Message,
+        caller: &Caller,
+        place: Permit,
+        now: Instant,
+    ) -> Result<(), CallError> {
+        let errand = Errand {
+            connection: self.connection.clone(),
+            call: call.clone(),
+            caller: caller.clone(),
+            questions: self.shared.questions.clone(),
+            call_places: self.call_places(call, caller, place, now)?,
+        };
+        tokio::spawn(errand.run(request));
+        Ok(())
+    }
+
+    /// What a call holds until it is answered: its place among the calls, and one among the dialogs if it allows
+    /// one.
+    fn call_places(
+        &mut self,
+        call: &Message,
+        caller: &Caller,
+        place: Permit,
+        now: Instant,
+    ) -> Result<Vec<CallPlace>, CallError> {
+        let mut places: Vec<CallPlace> = vec![Box::new(place)];
+        if allows_interaction(call) {
+            let prompt = self.callers.get(&caller.name).map(|known| Arc::clone(&known.prompt));
+            let prompt = prompt.and_then(|p| p.try_acquire_owned().ok());
+            places.push(Box::new(prompt.ok_or(Exceeded("pending authentications"))?));
+            places.push(Box::new(self.limits.prompt(caller.uid, now)?));
+        }
+        Ok(places)
     }
 
     fn get(&self, call: &Message) -> Result<Variant<'static>, CallError> {
@@ -361,11 +402,3 @@ impl Stream {
 fn encoded(events: &[sekhmet_common::event::Event]) -> Option<crate::bus::stream::Frames> {
     frames(events).inspect_err(|error| tracing::error!(%error, "events that fit no frame")).ok()
 }
-
-const UNKNOWN_OBJECT: &str = "org.freedesktop.DBus.Error.UnknownObject";
-const UNKNOWN_INTERFACE: &str = "org.freedesktop.DBus.Error.UnknownInterface";
-const UNKNOWN_METHOD: &str = "org.freedesktop.DBus.Error.UnknownMethod";
-const UNKNOWN_PROPERTY: &str = "org.freedesktop.DBus.Error.UnknownProperty";
-const READ_ONLY: &str = "org.freedesktop.DBus.Error.PropertyReadOnly";
-const WRONG_ARGS: CallError =
-    CallError::Standard("org.freedesktop.DBus.Error.InvalidArgs", "the arguments have another signature");

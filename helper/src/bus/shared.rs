@@ -8,7 +8,7 @@ use std::{
 use crossbeam_channel::Sender;
 
 use crate::{
-    bus::stream::Tally,
+    bus::{questions::Questions, stream::Tally},
     engine::input::{Input, StatusReport},
 };
 
@@ -17,6 +17,8 @@ use crate::{
 pub struct Shared {
     /// Tells the engine about clients.
     pub engine: Sender<Input>,
+    /// Asks the engine about rules.
+    pub questions: Questions,
     /// When the helper began to watch.
     pub since: Instant,
     /// The last report of the engine.

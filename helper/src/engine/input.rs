@@ -16,7 +16,7 @@ use sekhmet_common::{
 
 pub use self::rules::{
     Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
-    ProgramKey, RefusedSight, Request, Ticket, Wish, WishError, WishResult,
+    ProgramKey, RefusedSight, Request, SeenBy, Ticket, Wish, WishError, WishResult,
 };
 
 /// Time without a packet after which a flow without connection ends, in nanoseconds: half an hour. Resolvers and

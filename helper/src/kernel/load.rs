@@ -7,7 +7,7 @@ use aya::{
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use sekhmet_common::{
-    coverage::Source,
+    coverage::{Mode, Source, SourceStatus},
     kernel::{
         ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, Policy, ProcessKey,
         ProgramKey, RefusalKey, RefusalValue, Residue, SocketState,
@@ -17,6 +17,7 @@ use sekhmet_common::{
 use super::{
     attach::{Iterators, chain, open_cgroup, try_probe},
     btf::{self, BtfError},
+    missed::Watched,
     object::OBJECT,
     offsets,
     policy::{self, Policies},
@@ -91,6 +92,8 @@ pub struct Kernel {
     pub(super) made: PerCpuArray<MapData, u64>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) stats: PerCpuArray<MapData, u64>,
+    pub(super) turns: PerCpuArray<MapData, u64>,
+    pub(super) watched: Watched,
     pub(super) flows: MapData,
     pub(super) residues: MapData,
     pub(super) refusals: MapData,
@@ -98,6 +101,7 @@ pub struct Kernel {
     pub(super) iterators: Iterators,
     outcomes: Vec<Outcome>,
     policies: Option<Policies>,
+    notes: Vec<Source>,
 }
 
 /// Loads the embedded object and attaches what can be attached.
@@ -129,7 +133,11 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&types)).override_global(ABI_SYMBOL, &ABI_VERSION, true);
     let (net_ns, tgid) = (policy::own_net_ns(), std::process::id());
-    loader.override_global("HOST_NET_NS", &net_ns, true).override_global("HELPER_TGID", &tgid, true);
+    let cookie = policy::own_net_cookie();
+    loader
+        .override_global("HOST_NET_COOKIE", &cookie, true)
+        .override_global("HOST_NET_NS", &net_ns, true)
+        .override_global("HELPER_TGID", &tgid, true);
     loader.map_max_entries("EVENTS", options.events_bytes).map_max_entries("FLOWS", options.flows_max);
     for (name, value) in &globals {
         loader.override_global(name, value, true);
@@ -143,8 +151,11 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         .map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut iterators, &options.without))
         .collect();
     let policies = Policies::take(&mut ebpf, &mut iterators, &outcomes, net_ns)?;
+    let watched = Watched::new(&ebpf, |name| outcomes.iter().any(|o| o.is(name) && o.attached()));
     Ok(Kernel {
         policies: Some(policies),
+        watched,
+        turns: take_typed(&mut ebpf, "TURNS")?,
         events: take_typed(&mut ebpf, "EVENTS")?,
         made: take_typed(&mut ebpf, "MADE")?,
         lost: take_typed(&mut ebpf, "LOST")?,
@@ -156,6 +167,7 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         ebpf,
         iterators,
         outcomes,
+        notes: Vec::new(),
     })
 }
 
@@ -167,7 +179,7 @@ impl Kernel {
 
     /// Whether this probe is at work.
     pub fn attached(&self, program: &str) -> bool {
-        self.outcomes.iter().any(|o| o.probe.program == program && o.attached())
+        self.outcomes.iter().any(|o| o.is(program) && o.attached())
     }
 
     /// The hold on what is refused to whom, for the thread that carries out rules; once.
@@ -180,9 +192,22 @@ impl Kernel {
         self.outcomes.iter().all(Outcome::attached)
     }
 
-    /// The lines for the coverage panel.
+    /// A program that was refused and has no replacement means that something is not seen.
+    pub fn mode(&self) -> Mode {
+        let misses = self.outcomes.iter().any(|o| o.source(0).status == SourceStatus::Missing);
+        if misses { Mode::Reduced } else { Mode::Full }
+    }
+
+    /// The lines for the coverage panel: one for each probe, and those that were [noted](Self::note).
     pub fn sources(&self) -> Vec<Source> {
-        self.outcomes.iter().map(Outcome::source).collect()
+        let missed = self.missed().unwrap_or_default();
+        let lines = self.outcomes.iter().zip(missed.by_probe).map(|(outcome, missed)| outcome.source(missed));
+        lines.chain(self.notes.iter().cloned()).collect()
+    }
+
+    /// Adds a line to the coverage panel.
+    pub fn note(&mut self, line: Source) {
+        self.notes.push(line);
     }
 }
 

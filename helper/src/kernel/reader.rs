@@ -39,6 +39,9 @@ use crate::{
 /// The longest time a record waits in a ring that is far from full.
 const RING_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
+/// Polls between two looks whether the processes that have residues are still there.
+const RESIDUES_KEPT: u32 = 10;
+
 /// Time between two polls of the counters while a client watches.
 pub const INTERVAL_WATCHED: Duration = Duration::from_secs(1);
 
@@ -132,9 +135,12 @@ struct Worker {
     /// Residues that were told.
     residues: HashMap<ProcessKey, Residue>,
     refusals: Told,
+    polls: u32,
     /// Losses that were told.
     lost: PerKind,
     malformed: u64,
+    /// Events that no program was run for, as told on the coverage panel.
+    missed: PerKind,
 }
 
 impl Worker {
@@ -149,8 +155,10 @@ impl Worker {
             clock,
             residues: HashMap::new(),
             refusals: Told::default(),
+            polls: 0,
             lost: PerKind::default(),
             malformed: 0,
+            missed: PerKind::default(),
         }
     }
 
@@ -236,19 +244,33 @@ impl Worker {
             return;
         };
         for (key, residue) in &residues {
-            let told = self.residues.get(key).copied().unwrap_or_default();
-            let counters = Counters {
-                tx_bytes: residue.tx_bytes.saturating_sub(told.tx_bytes),
-                rx_bytes: residue.rx_bytes.saturating_sub(told.rx_bytes),
-                ..Counters::default()
-            };
-            if let Some(owner) = process(*key)
-                && counters != Counters::default()
-            {
-                self.outbox.push(Observation::Residue { owner, counters });
-            }
+            self.tell_residue(*key, *residue);
         }
         self.residues = residues;
+        self.polls = self.polls.wrapping_add(1);
+        if self.residues.is_empty() || self.polls % RESIDUES_KEPT != 0 {
+            return;
+        }
+        // A connection that outlives its process may still leave something; then the entry begins anew.
+        let over = or_warn(self.kernel.take_residues_of_gone(), "cannot forget residues").unwrap_or_default();
+        for (key, residue) in over {
+            self.tell_residue(key, residue);
+            self.residues.remove(&key);
+        }
+    }
+
+    fn tell_residue(&mut self, key: ProcessKey, residue: Residue) {
+        let told = self.residues.get(&key).copied().unwrap_or_default();
+        let counters = Counters {
+            tx_bytes: residue.tx_bytes.saturating_sub(told.tx_bytes),
+            rx_bytes: residue.rx_bytes.saturating_sub(told.rx_bytes),
+            ..Counters::default()
+        };
+        if let Some(owner) = process(key)
+            && counters != Counters::default()
+        {
+            self.outbox.push(Observation::Residue { owner, counters });
+        }
     }
 
     fn tell_refusals(&mut self, now_ns: u64) {
@@ -277,6 +299,11 @@ impl Worker {
             }
         }
         self.outbox.set_balance(balance);
+        if counts.missed != self.missed {
+            self.missed = counts.missed;
+            let (mode, sources) = (self.kernel.mode(), self.kernel.sources());
+            self.outbox.set_coverage(mode, sources);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use sekhmet_common::{
 };
 
 use super::{clock::Clock, decode::process};
-use crate::engine::input::{Observation, RefusedSight};
+use crate::engine::input::{Observation, RefusedSight, SeenBy};
 
 /// Time without a refusal after which an entry is taken out of the kernel's map.
 const IDLE_NS: u64 = 60_000_000_000;
@@ -77,6 +77,7 @@ fn observation(key: &RefusalKey, at_ns: u64, attempts: u64, clock: Clock) -> Obs
         direction: if has(refusal_flag::INBOUND) { Direction::Inbound } else { Direction::Outbound },
         remote: Endpoint::new(Ipv6Addr::from(key.remote).into(), key.remote_port),
         attempts,
+        seen_by: SeenBy::Programs,
     };
     if has(refusal_flag::ATTEMPT) { Observation::Attempted(sight) } else { Observation::Refused(sight) }
 }

@@ -2,23 +2,81 @@
 
 use std::time::{Duration, Instant};
 
-use sekhmet_common::bus::error;
+use sekhmet_common::bus::{ACTION_BLOCK_ADD, error};
 use sekhmet_helper::{
     bus::actions::{ACTIONS, Operation},
     engine::input::{Input, Scope},
 };
 use sekhmet_testkit::polkit::{Check, Verdict};
-use zbus::message::Flags;
+use zbus::{Connection, message::Flags};
 
-use crate::stage::{Stage, frame, open};
+use crate::{
+    rules::{add, program, release, remove},
+    stage::{Enforcer, Stage, frame, open},
+};
 
 const QUIET: Flags = Flags::empty();
 const ASK: Flags = Flags::ALLOW_INTERACTIVE_AUTH;
 const NOBODY: u32 = 65534;
 
+/// Does what an operation is for.
+async fn perform(
+    stage: &Stage,
+    caller: &Connection,
+    operation: Operation,
+    flags: Flags,
+) -> Result<(), String> {
+    match operation {
+        Operation::WatchOwn | Operation::WatchAll => {
+            let stream = open(caller, operation.row().scope, flags).await?;
+            assert!(!frame(&stream).unwrap().is_empty(), "{operation:?}");
+        }
+        Operation::BlockAdd => {
+            add(caller, &program("/usr/bin/added", "1h"), flags).await?;
+        }
+        Operation::BlockRemove => remove(caller, a_rule(stage).await, flags).await?,
+        Operation::BlockRelease => {
+            a_rule(stage).await;
+            assert_ne!(release(caller, flags).await?, 0);
+        }
+    }
+    Ok(())
+}
+
+/// Adds a rule, whatever polkit says at the moment. That it was asked for is not noted.
+async fn a_rule(stage: &Stage) -> u64 {
+    let verdict = stage.polkit.verdict(ACTION_BLOCK_ADD);
+    stage.polkit.set(ACTION_BLOCK_ADD, Verdict::Allow);
+    let maker = stage.bus.connect_as(7).await.unwrap();
+    let id = add(&maker, &program("/usr/bin/made", "1h"), QUIET).await.unwrap();
+    stage.polkit.forget_check();
+    stage.polkit.set(ACTION_BLOCK_ADD, verdict);
+    stage.seen.try_iter().for_each(drop);
+    id
+}
+
+/// What the engine hears when an operation is allowed.
+fn heard(stage: &Stage, operation: Operation, uid: u32) {
+    let found = stage.hears(|input| match (operation, input) {
+        (Operation::WatchOwn, Input::Subscribe { scope, .. }) => Some(*scope == Scope::Own(uid)),
+        (Operation::WatchAll, Input::Subscribe { scope, .. }) => Some(*scope == Scope::All),
+        (_, Input::Wish { wish, .. }) => Some(wish.by == uid),
+        _ => None,
+    });
+    assert!(found, "{operation:?}");
+}
+
+/// What polkit can put into its question.
+fn details(operation: Operation) -> Vec<&'static str> {
+    match operation {
+        Operation::WatchOwn | Operation::WatchAll => Vec::new(),
+        Operation::BlockAdd | Operation::BlockRemove | Operation::BlockRelease => vec!["duration", "target"],
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_row_against_every_answer() {
-    let stage = Stage::new().await;
+    let stage = Stage::enforcing(Enforcer::Obeys).await;
     let cells = [
         (Verdict::Allow, QUIET, None),
         (Verdict::Allow, ASK, None),
@@ -43,52 +101,57 @@ async fn every_row_against_every_answer() {
                 stage.polkit.set(row.action.id, verdict.clone());
                 let caller = stage.bus.connect_as(uid).await.unwrap();
                 let cell = format!("{operation:?} {verdict:?} {flags:?} uid {uid}");
+                stage.seen.try_iter().for_each(drop);
                 let before = stage.polkit.checks().len();
-                match (open(&caller, row.scope, *flags).await, refusal) {
-                    (Ok(stream), None) => {
-                        let events = frame(&stream).unwrap();
-                        assert!(!events.is_empty(), "{cell}");
-                        let scope = stage.hears(|input| match input {
-                            Input::Subscribe { scope, .. } => Some(*scope),
-                            _ => None,
-                        });
-                        let expected = match operation {
-                            Operation::WatchOwn => Scope::Own(uid),
-                            Operation::WatchAll => Scope::All,
-                        };
-                        assert_eq!(scope, expected, "{cell}");
+                match (perform(&stage, &caller, operation, *flags).await, refusal) {
+                    (Ok(()), None) => heard(&stage, operation, uid),
+                    (Err(name), Some(expected)) => {
+                        assert_eq!(name, *expected, "{cell}");
+                        let effect = |i: &Input| matches!(i, Input::Subscribe { .. } | Input::Wish { .. });
+                        assert!(!stage.seen.try_iter().any(|input| effect(&input)), "{cell}");
                     }
-                    (Err(name), Some(expected)) => assert_eq!(name, *expected, "{cell}"),
                     (got, expected) => panic!("{cell}: {got:?} instead of {expected:?}"),
                 }
                 let checks = stage.polkit.checks();
-                let name = caller.unique_name().unwrap().to_string();
+                let [check] = &checks[before..] else { panic!("{cell}: {checks:?}") };
+                let mut keys: Vec<&str> = check.details.keys().map(String::as_str).collect();
+                keys.sort_unstable();
+                assert_eq!(keys, details(operation), "{cell}");
                 let asked = Check {
                     subject_kind: "system-bus-name".into(),
-                    subject_name: Some(name),
+                    subject_name: Some(caller.unique_name().unwrap().to_string()),
                     action: row.action.id.into(),
                     interactive: flags.contains(ASK),
+                    details: check.details.clone(),
                 };
-                assert_eq!(checks[before..], [asked], "{cell}");
+                assert_eq!(*check, asked, "{cell}");
+                // The user's bucket of calls fills at twenty a second.
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
-        // The user's bucket of calls fills at twenty a second.
-        tokio::time::sleep(Duration::from_millis(1500)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_polkit_root_alone_may() {
-    let stage = Stage::new().await;
-    let bus = &stage.bus;
+    let stage = Stage::enforcing(Enforcer::Obeys).await;
+    stage.polkit.set(ACTION_BLOCK_ADD, Verdict::Allow);
+    let rules = [a_rule(&stage).await, a_rule(&stage).await];
     stage.polkit.stop().await.unwrap();
-    for operation in Operation::ALL {
-        let scope = operation.row().scope;
-        let root = bus.connect_as(0).await.unwrap();
-        assert!(open(&root, scope, QUIET).await.is_ok(), "{operation:?}");
-        for flags in [QUIET, ASK] {
-            let user = bus.connect_as(1).await.unwrap();
-            assert_eq!(open(&user, scope, flags).await.unwrap_err(), error::NOT_AUTHORIZED, "{operation:?}");
+    let options = program("/usr/bin/added", "1h");
+    for (uid, flags) in [(1, QUIET), (1, ASK), (0, QUIET)] {
+        let caller = stage.bus.connect_as(uid).await.unwrap();
+        for operation in Operation::ALL {
+            let done = match operation {
+                Operation::WatchOwn | Operation::WatchAll => {
+                    open(&caller, operation.row().scope, flags).await.map(drop)
+                }
+                Operation::BlockAdd => add(&caller, &options, flags).await.map(drop),
+                Operation::BlockRemove => remove(&caller, rules[0], flags).await,
+                Operation::BlockRelease => release(&caller, flags).await.map(|n| assert_eq!(n, 2)),
+            };
+            let expected = if uid == 0 { Ok(()) } else { Err(error::NOT_AUTHORIZED.to_owned()) };
+            assert_eq!(done, expected, "{operation:?} uid {uid}");
         }
     }
 }

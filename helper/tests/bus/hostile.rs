@@ -2,7 +2,9 @@
 
 use std::{collections::HashMap, time::Instant};
 
-use sekhmet_common::bus::{PATH, SERVICE, error};
+use sekhmet_common::bus::{
+    OPTION_LIFETIME, OPTION_PROCESS, OPTION_PROGRAM, OPTION_PROGRAM_OF, PATH, RULES, SERVICE, error,
+};
 use sekhmet_testkit::polkit::Verdict;
 use zbus::{Connection, Message, Variant, message::Flags};
 
@@ -30,7 +32,8 @@ async fn what_does_not_exist_is_refused() {
     let caller = stage.bus.connect_as(1).await.unwrap();
     for (path, interface, method, expected) in [
         (PATH, MONITOR, "Shutdown", "UnknownMethod"),
-        (PATH, "org.sekhmet.Helper1.Rules", "Add", "UnknownMethod"),
+        (PATH, "org.sekhmet.Helper1.Rules", "Pause", "UnknownMethod"),
+        (PATH, "org.sekhmet.Helper1.Guards", "Enable", "UnknownMethod"),
         (PATH, "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", "UnknownMethod"),
         ("/", MONITOR, "OpenEventStream", "UnknownObject"),
         ("/org/sekhmet/Helper1/x", MONITOR, "OpenEventStream", "UnknownObject"),
@@ -78,6 +81,67 @@ async fn wrong_signatures_are_refused_before_anybody_is_asked() {
     for method in ["Get", "GetAll"] {
         let name = call(&caller, PROPERTIES, method, QUIET, &7_u32).await.unwrap_err();
         assert_eq!(name, format!("{STANDARD}InvalidArgs"), "{method}");
+    }
+    assert!(stage.polkit.checks().is_empty());
+    unharmed(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_that_cannot_be_are_refused_before_anybody_is_asked() {
+    let stage = Stage::new().await;
+    let caller = stage.bus.connect_as(1).await.unwrap();
+    let long = format!("/{}", "x".repeat(4095));
+    let paths: [&[u8]; 10] = [
+        b"",
+        b"/",
+        b"curl",
+        b"./curl",
+        b"/usr/../bin/curl",
+        b"/usr//bin/curl",
+        b"/usr/bin/curl\0",
+        b"/usr/\0/curl",
+        b"/usr/bin/",
+        long.as_bytes(),
+    ];
+    let process = || (OPTION_PROCESS, Variant::from(1_u64));
+    let lifetime = || (OPTION_LIFETIME, Variant::from("1h"));
+    let mut bad: Vec<HashMap<&str, Variant<'_>>> = paths
+        .iter()
+        .map(|path| HashMap::from([(OPTION_PROGRAM, Variant::from(path.to_vec())), lifetime()]))
+        .collect();
+    bad.extend([
+        HashMap::new(),
+        HashMap::from([process()]),
+        HashMap::from([lifetime()]),
+        HashMap::from([process(), lifetime(), (OPTION_PROGRAM_OF, Variant::from(1_u64))]),
+        HashMap::from([process(), lifetime(), ("uid", Variant::from(0_u32))]),
+        HashMap::from([process(), lifetime(), ("", Variant::from(""))]),
+        HashMap::from([process(), lifetime(), ("Process", Variant::from(1_u64))]),
+        HashMap::from([process(), (OPTION_LIFETIME, Variant::from(""))]),
+        HashMap::from([process(), (OPTION_LIFETIME, Variant::from("for ever"))]),
+        HashMap::from([process(), (OPTION_LIFETIME, Variant::from("99999999999999999999d"))]),
+        HashMap::from([process(), (OPTION_LIFETIME, Variant::from("always"))]),
+        HashMap::from([process(), lifetime(), ("direction", Variant::from("sideways"))]),
+        HashMap::from([process(), lifetime(), ("answer", Variant::from("reject; flush ruleset"))]),
+        HashMap::from([process(), lifetime(), ("extent", Variant::from("x".repeat(60_000)))]),
+        HashMap::from([lifetime(), (OPTION_PROGRAM, Variant::from(vec![b'/'; 60_000]))]),
+        HashMap::from([lifetime(), (OPTION_PROGRAM, Variant::from(vec![b'/'; 10_000_000]))]),
+        HashMap::from([lifetime(), (OPTION_PROCESS, Variant::from(vec![1_u64; 7_000]))]),
+    ]);
+    for options in bad {
+        let keys: Vec<&str> = options.keys().copied().collect();
+        let name = call(&caller, RULES, "Add", QUIET, &options).await.unwrap_err();
+        assert_eq!(name, error::INVALID_ARGUMENT, "{keys:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+    }
+    // More options than there are.
+    let names: Vec<String> = (0..2_000).map(|n| format!("option-{n}")).collect();
+    let many: HashMap<&str, Variant<'_>> = names.iter().map(|n| (n.as_str(), Variant::from(1_u8))).collect();
+    let name = call(&caller, RULES, "Add", QUIET, &many).await.unwrap_err();
+    assert_eq!(name, error::INVALID_ARGUMENT);
+    for id in [0, 0x10_0000, u64::from(u32::MAX) + 2, u64::MAX] {
+        let name = call(&caller, RULES, "Remove", QUIET, &id).await.unwrap_err();
+        assert_eq!(name, error::UNKNOWN_ID, "{id}");
     }
     assert!(stage.polkit.checks().is_empty());
     unharmed(&stage).await;

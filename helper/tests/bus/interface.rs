@@ -3,23 +3,30 @@
 use std::{collections::HashMap, time::Duration};
 
 use sekhmet_common::{
-    bus::{API_MINOR, COVERAGE_KINDS, COVERAGE_SOURCES, COVERAGE_UPTIME_MS},
+    bus::{API_MINOR, COVERAGE_KINDS, COVERAGE_SOURCES, COVERAGE_UPTIME_MS, RULES},
     coverage::Mode,
 };
 use sekhmet_helper::{
-    bus::{actions::OPEN_PROPERTIES, monitor::XML},
+    bus::{
+        actions::{ACTIONS, FILTERED_METHOD, OPEN_PROPERTIES, Operation},
+        monitor::XML,
+    },
     engine::input::StatusReport,
 };
+use sekhmet_testkit::polkit::Verdict;
 use zbus::{OwnedVariant, message::Flags};
 
-use crate::stage::{MONITOR, Stage, call};
+use crate::{
+    rules::program,
+    stage::{Enforcer, MONITOR, Stage, call},
+};
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const QUIET: Flags = Flags::empty();
 
-/// `(name, attribute)` of every element of one kind in the interface that the file describes.
-fn described<'a>(kind: &str, attribute: &str) -> Vec<(&'a str, &'a str)> {
-    let monitor = XML.split("<interface name=\"org.sekhmet.Helper1.Monitor\">").nth(1).unwrap();
+/// `(name, attribute)` of every element of one kind in an interface that the file describes.
+fn described<'a>(interface: &str, kind: &str, attribute: &str) -> Vec<(&'a str, &'a str)> {
+    let monitor = XML.split(&format!("<interface name=\"{interface}\">")).nth(1).unwrap();
     let monitor = monitor.split("</interface>").next().unwrap();
     let value = |element: &'a str, name: &str| -> &'a str {
         let from = element.find(&format!("{name}=\"")).map(|at| &element[at + name.len() + 2..]);
@@ -37,7 +44,7 @@ async fn the_helper_shows_the_file_and_answers_as_it_says() {
     let reply = call(&caller, "org.freedesktop.DBus.Introspectable", "Introspect", QUIET, &()).await.unwrap();
     assert_eq!(reply.body().deserialize::<String>().unwrap(), XML);
 
-    let mut properties = described("property", "type");
+    let mut properties = described(MONITOR, "property", "type");
     assert_eq!(properties.len(), 4);
     for (name, signature) in &properties {
         let reply = call(&caller, PROPERTIES, "Get", QUIET, &(MONITOR, name)).await.unwrap();
@@ -47,14 +54,37 @@ async fn the_helper_shows_the_file_and_answers_as_it_says() {
     properties.sort_unstable();
     let names: Vec<&str> = properties.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, OPEN_PROPERTIES.map(|(_, name)| name), "what anybody may read is in the table");
-    assert!(described("property", "access").iter().all(|(_, access)| *access == "read"));
+    assert!(described(MONITOR, "property", "access").iter().all(|(_, access)| *access == "read"));
 
     let reply = call(&caller, PROPERTIES, "GetAll", QUIET, &MONITOR).await.unwrap();
     let all: HashMap<String, OwnedVariant> = reply.body().deserialize().unwrap();
     assert_eq!(all.len(), properties.len());
     assert_eq!(u32::try_from(all["ApiMinor"].clone()).unwrap(), API_MINOR);
-    assert_eq!(described("method", "name"), [("OpenEventStream", "OpenEventStream")]);
-    assert_eq!(described("arg", "type"), [("options", "a{sv}"), ("stream", "h")]);
+    assert_eq!(described(MONITOR, "method", "name"), [("OpenEventStream", "OpenEventStream")]);
+    assert_eq!(described(MONITOR, "arg", "type"), [("options", "a{sv}"), ("stream", "h")]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_answer_as_the_file_says() {
+    let stage = Stage::enforcing(Enforcer::Obeys).await;
+    for action in ACTIONS {
+        stage.polkit.set(action.id, Verdict::Allow);
+    }
+    let caller = stage.bus.connect_as(1).await.unwrap();
+    let mut methods: Vec<&str> = described(RULES, "method", "name").iter().map(|(name, _)| *name).collect();
+    assert_eq!(methods, ["Add", "Remove", "Release", "List"]);
+    methods.retain(|method| *method != FILTERED_METHOD.1);
+    let guarded = Operation::ALL.map(Operation::row).into_iter().filter(|row| row.interface == RULES);
+    assert_eq!(methods, guarded.map(|row| row.method).collect::<Vec<_>>(), "every method has its row");
+    let arguments = [("options", "a{sv}"), ("id", "t"), ("id", "t"), ("count", "t"), ("rules", "aa{sv}")];
+    assert_eq!(described(RULES, "arg", "type"), arguments);
+    let added = call(&caller, RULES, "Add", QUIET, &program("/usr/bin/curl", "always")).await.unwrap();
+    let listed = call(&caller, RULES, "List", QUIET, &()).await.unwrap();
+    let removed = call(&caller, RULES, "Remove", QUIET, &1_u64).await.unwrap();
+    let released = call(&caller, RULES, "Release", QUIET, &()).await.unwrap();
+    for (reply, signature) in [(added, "t"), (listed, "aa{sv}"), (removed, ""), (released, "t")] {
+        assert_eq!(reply.body().signature().to_string(), signature);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,4 +6,5 @@ mod hostile;
 mod interface;
 mod lease;
 mod policy;
+mod rules;
 mod stage;

@@ -15,12 +15,19 @@ use sekhmet_common::{
     bus::{OPTION_SCOPE, PATH, SERVICE},
     event::Event,
     mirror::Mirror,
+    process::ProcessId,
     time::Timestamp,
     wire,
 };
 use sekhmet_helper::{
     bus::{self, Notice},
-    engine::input::{Effect, Input, Observation, Scope, StatusReport},
+    engine::{
+        Engine, Limits, Start,
+        input::{
+            Applied, Effect, Identity, IdentityRequest, Input, Observation, ProcessImage, ProcessKey,
+            ProgramKey, Scope, StatusReport, Uids,
+        },
+    },
     run::owner::{self, Edges, Fold},
 };
 use sekhmet_testkit::{bus::TestBus, polkit::MockPolkit};
@@ -43,7 +50,17 @@ impl Stage {
         Self::with(bus::limits::Figures::default()).await
     }
 
+    /// A helper with the real engine, and edges that enforce whatever they are asked for, or cannot.
+    pub(crate) async fn enforcing(edges: Enforcer) -> Self {
+        Self::on(bus::limits::Figures::default(), |note| Enforcing::new(edges, note)).await
+    }
+
     pub(crate) async fn with(figures: bus::limits::Figures) -> Self {
+        let replay = |note| Replay { mirror: Mirror::new(), clients: HashMap::new(), note };
+        Self::on(figures, replay).await
+    }
+
+    async fn on<F: Fold>(figures: bus::limits::Figures, fold: impl FnOnce(Sender<Input>) -> F) -> Self {
         let bus = TestBus::start().unwrap();
         let polkit = MockPolkit::start(&bus).await.unwrap();
         let (to_engine, clients) = bounded(256);
@@ -59,11 +76,14 @@ impl Stage {
             clients,
             identities: crossbeam_channel::never(),
             identify: bounded(1).0,
+            changes: bounded(1).0,
+            applied: crossbeam_channel::never(),
+            first: Vec::new(),
             outlet,
             watched: Box::new(|_| {}),
             stop: stopped,
         };
-        owner::start(Replay { mirror: Mirror::new(), clients: HashMap::new(), note }, edges).unwrap();
+        owner::start(fold(note), edges).unwrap();
         let stage = Self { bus, polkit, notices, seen, events, _stop: stop };
         stage.serving();
         stage
@@ -96,6 +116,11 @@ impl Stage {
         self.events.send(Input::Coverage { mode: status.mode, sources: status.sources }).unwrap();
     }
 
+    /// Lets a source tell this.
+    pub(crate) fn observe(&self, seen: Observation) {
+        self.events.send(Input::Observed(vec![seen])).unwrap();
+    }
+
     /// Lets the engine publish something of about this many bytes to everybody.
     pub(crate) fn publish_bytes(&self, bytes: u64) {
         let lost = Observation::Lost {
@@ -104,6 +129,94 @@ impl Stage {
             count: bytes,
         };
         self.events.send(Input::Observed(vec![lost])).unwrap();
+    }
+}
+
+/// What the edges do when they are asked for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enforcer {
+    /// It is done at once.
+    Obeys,
+    /// It cannot be done.
+    Fails,
+    /// There are none.
+    Absent,
+}
+
+/// The real engine. What it orders is done, or not, at once.
+struct Enforcing {
+    engine: Engine,
+    edges: Enforcer,
+    note: Sender<Input>,
+}
+
+/// The user to whom the process belongs that every enforcing stage has, its PID and its program.
+pub(crate) const OWNER: u32 = 2;
+pub(crate) const PID: u32 = 4321;
+pub(crate) const EXE: &str = "/usr/bin/curl";
+/// What the helper calls it.
+pub(crate) const PROCESS: u64 = 1;
+
+impl Enforcing {
+    fn new(edges: Enforcer, note: Sender<Input>) -> Self {
+        let at = Timestamp::now();
+        let engine = Engine::new(Start {
+            version: "stage".into(),
+            at,
+            booted_at: Timestamp(0),
+            limits: Limits::default(),
+            host_mnt_ns: 1,
+        });
+        let mut this = Self { engine, edges, note };
+        let image = ProcessImage {
+            key: ProcessKey { tgid: PID, start_ns: 1 },
+            parent: None,
+            uids: Uids::all(OWNER),
+            cgroup_id: 1,
+            net_ns: 1,
+            mnt_ns: 1,
+            program: Some(ProgramKey { device: 1, inode: 7 }),
+            comm: "curl".into(),
+            filename: EXE.into(),
+            argv: Some(vec!["curl".into()]),
+            argv_truncated: false,
+        };
+        let identity = Identity { exe: Some(EXE.into()), ..Identity::default() };
+        let effects = this.fold(Input::Observed(vec![Observation::Seen(image)]), at);
+        assert!(this.engine.mirror().process(ProcessId(PROCESS)).is_some());
+        for effect in effects {
+            if let Effect::Identify(IdentityRequest { id, generation, .. }) = effect {
+                this.fold(Input::Identified { id, generation, identity: identity.clone() }, at);
+            }
+        }
+        this.fold(Input::CanEnforce(edges != Enforcer::Absent), at);
+        this
+    }
+
+    fn fold(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        let mut done = Vec::new();
+        for effect in self.engine.step(input, now) {
+            match effect {
+                Effect::Change(change) => {
+                    let result = match self.edges {
+                        Enforcer::Obeys => Ok(Applied::default()),
+                        _ => Err("the disk is full".to_owned()),
+                    };
+                    done.extend(self.fold(Input::Applied { id: change.id, result }, now));
+                }
+                other => done.push(other),
+            }
+        }
+        done
+    }
+}
+
+impl Fold for Enforcing {
+    fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        if !matches!(input, Input::Tick | Input::Balance(_)) {
+            self.note.send(input.clone()).unwrap();
+        }
+        self.fold(input, now)
     }
 }
 

@@ -9,6 +9,7 @@ use sekhmet_common::kernel::{Residue, kind, socket_flag, stat};
 use sekhmet_helper::kernel::Kernel;
 
 use crate::{
+    child,
     tap::Tap,
     watch::{is_me, me},
 };
@@ -71,6 +72,23 @@ pub(crate) fn run(tap: &mut Tap, kernel: Kernel) {
     let good = found.is_some_and(|(_, residue)| *residue == wanted);
     let name = format!("no byte is missing: {in_flows} in flows, {} beside them", wanted.tx_bytes);
     tap.check(&name, good, &format!("wanted {wanted:?}, found {found:?}"));
+    forget(tap, &kernel);
+}
+
+/// What a process that is gone leaves is told once and takes no room after that.
+fn forget(tap: &mut Tap, kernel: &Kernel) {
+    let receiver = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = receiver.local_addr().unwrap().port().to_string();
+    let mut sender = child::command(&["send", &port]).spawn().unwrap();
+    let tgid = sender.id();
+    assert!(sender.wait().unwrap().success());
+    let taken = kernel.take_residues_of_gone().unwrap();
+    let its = taken.iter().find(|(key, _)| key.tgid == tgid).map(|(_, residue)| *residue);
+    let good = its == Some(Residue { tx_bytes: 50, rx_bytes: 0 });
+    tap.check("the residue of a process that is gone is taken", good, &format!("{taken:?}"));
+    let left = kernel.read_residues().unwrap();
+    let good = left.keys().all(|key| key.tgid != tgid) && left.keys().any(|key| key.tgid == me().0);
+    tap.check("and is no longer there, those of others are", good, &format!("{left:?}"));
 }
 
 /// Closes two sockets whose ends find room nowhere. What went from one to the other since the last dump.
