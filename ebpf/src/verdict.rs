@@ -10,7 +10,9 @@ pub mod packet;
 pub mod refusal;
 pub mod subject;
 
-use aya_ebpf::Global;
+use core::ffi::c_void;
+
+use aya_ebpf::{Global, helpers::generated::bpf_get_netns_cookie};
 use sekhmet_common::kernel::{
     Policy, SocketPolicy,
     mark::{KIND_MASK, REFUSED},
@@ -22,6 +24,11 @@ use crate::maps::{RULES, SWITCH};
 /// Inode number of the network namespace in which the firewall acts on marks.
 #[unsafe(no_mangle)]
 static HOST_NET_NS: Global<u32> = Global::new(0);
+
+/// The cookie of that namespace, which is at hand where the inode number is not; 0 where user space cannot ask for
+/// it (before Linux 5.14): then the programs refuse themselves, as in every other namespace.
+#[unsafe(no_mangle)]
+static HOST_NET_COOKIE: Global<u64> = Global::new(0);
 
 /// The helper's own thread-group id.
 #[unsafe(no_mangle)]
@@ -37,6 +44,12 @@ pub fn is_active() -> bool {
 #[inline(always)]
 fn is_host(net_ns: u32) -> bool {
     net_ns == HOST_NET_NS.load()
+}
+
+/// The same for the socket of a program that knows its socket by its context only.
+#[inline(always)]
+unsafe fn is_host_socket(context: *mut c_void) -> bool {
+    HOST_NET_COOKIE.load() != 0 && unsafe { bpf_get_netns_cookie(context) } == HOST_NET_COOKIE.load()
 }
 
 /// Whether the firewall acts on marks at all.

@@ -5,7 +5,7 @@ use core::ffi::c_void;
 use aya_ebpf::{
     bindings::{bpf_sock, bpf_sock_addr},
     helpers::generated::bpf_setsockopt,
-    programs::SockAddrContext,
+    programs::{SockAddrContext, SockContext},
 };
 use sekhmet_common::kernel::{
     ProcessKey, RefusalKey, SocketPolicy,
@@ -14,7 +14,7 @@ use sekhmet_common::kernel::{
     stat,
 };
 
-use super::{is_active, is_alone, is_host, is_ours, mark_of_socket, refusal, subject};
+use super::{is_active, is_alone, is_host_socket, is_ours, mark_of_socket, refusal, subject};
 use crate::{
     maps::{BOUND_SOCKETS, SOCKETS, STATS, bump},
     net::socket::TCP,
@@ -91,9 +91,9 @@ fn decide(ctx: &SockAddrContext, call: Call, address: impl FnOnce(*mut bpf_sock_
         }
         let user = task::current_key();
         let (owner, net_ns) = owner(socket, &user);
+        let is_host = is_host_socket(ctx.sock_addr.cast());
         let bound = bind(socket, &owner, &user);
         let mark = bound.map_or(0, |bound| mark_of_socket(&*bound));
-        let is_host = is_host(net_ns);
         set_mark(ctx, socket, bound, if is_host { mark } else { 0 });
         if mark == 0 {
             return ALLOW;
@@ -146,16 +146,14 @@ unsafe fn judge(
     if firewall_acts { ALLOW } else { REFUSE }
 }
 
-/// Who owns the socket, and in which network namespace it is. One that nobody has seen before is its user's. A
-/// TCP socket that was created while no rule was in force does not know its namespace yet: it is taken for its
-/// user's. Where that is wrong the packet hooks refuse what the firewall does not see.
+/// Who owns the socket, and in which network namespace it is as far as that was asked for. One that nobody has
+/// seen before is its user's.
 #[inline(always)]
 unsafe fn owner(socket: *mut bpf_sock, user: &ProcessKey) -> (ProcessKey, u32) {
     unsafe {
         match SOCKETS.get(socket.cast()) {
-            Some(state) if (*state).net_ns != 0 => ((*state).process, (*state).net_ns),
-            Some(state) => ((*state).process, task::current_net_ns()),
-            None => (*user, task::current_net_ns()),
+            Some(state) => ((*state).process, (*state).net_ns),
+            None => (*user, 0),
         }
     }
 }
@@ -224,12 +222,15 @@ unsafe fn set_mark(
 }
 
 /// For a socket that is just made: its mark, where the firewall acts on it.
+///
+/// # Safety
+/// The program's own context, as it came.
 #[inline(always)]
-pub unsafe fn created(socket: *mut bpf_sock, owner: &ProcessKey, net_ns: u32) {
+pub unsafe fn created(ctx: &SockContext, owner: &ProcessKey) {
     unsafe {
-        let mark = subject::bind_socket(socket.cast(), owner);
-        if mark != 0 && is_host(net_ns) {
-            (*socket).mark = mark;
+        let mark = subject::bind_socket(ctx.sock.cast(), owner);
+        if mark != 0 && is_host_socket(ctx.sock.cast()) {
+            (*ctx.sock).mark = mark;
         }
     }
 }

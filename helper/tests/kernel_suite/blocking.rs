@@ -10,6 +10,7 @@ mod namespaces;
 mod new;
 mod refusals;
 pub(crate) mod victim;
+pub(crate) mod walled;
 
 use std::os::fd::{FromRawFd, OwnedFd};
 
@@ -34,6 +35,7 @@ pub(crate) fn run(tap: &mut Tap, watch: &mut Watch, policies: &mut Policies) {
     families::run(&mut stage);
     namespaces::run(&mut stage);
     refusals::run(&mut stage);
+    walled::run(&mut stage);
     stage.table();
     let left = stage.policies.sweep().unwrap();
     stage.tap.check("nobody is bound in the end", left == 0, &format!("{left} processes"));

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use crate::blocking::victim;
+use crate::blocking::{victim, walled};
 
 /// The first argument of a child.
 pub(crate) const WORD: &str = "--child";
@@ -22,14 +22,15 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("exit") => ExitCode::from(arguments.get(1).and_then(|s| s.parse().ok()).unwrap_or(255)),
+        Some(victim::WORD) => victim::serve(),
+        Some(walled::WORD) => walled::helper(),
+        Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("send") => {
             let port = arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(0);
             let target = (Ipv4Addr::LOCALHOST, port);
             let sent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|s| s.send_to(&[5; 50], target));
             if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Some(victim::WORD) => victim::serve(),
-        Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("abort") => std::process::abort(),
         Some("thread") => {
             let second = std::thread::Builder::new().spawn(|| {

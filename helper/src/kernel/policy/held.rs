@@ -1,8 +1,9 @@
 //! Sockets that other processes hold: reached through their descriptor tables, marked, shut down.
-#![expect(unsafe_code, reason = "no safe wrapper knows SO_MARK")]
+#![expect(unsafe_code, reason = "no safe wrapper knows SO_MARK and SO_NETNS_COOKIE")]
 
 use std::{
     io,
+    net::{Ipv4Addr, UdpSocket},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
@@ -51,6 +52,28 @@ fn take(row: &CoverRow) -> io::Result<OwnedFd> {
         return Err(io::ErrorKind::NotFound.into());
     }
     Ok(socket)
+}
+
+/// The cookie of this thread's network namespace.
+///
+/// # Errors
+/// What the kernel says: it tells since Linux 5.14.
+pub(super) fn own_net_cookie() -> io::Result<u64> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let mut cookie = 0u64;
+    let mut length = size_of::<u64>() as libc::socklen_t;
+    let pointer = (&raw mut cookie).cast();
+    // SAFETY: value and length are live, and the length is that of the value.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_NETNS_COOKIE,
+            pointer,
+            &raw mut length,
+        )
+    };
+    if result == 0 { Ok(cookie) } else { Err(io::Error::last_os_error()) }
 }
 
 fn get(socket: BorrowedFd<'_>) -> io::Result<u32> {

@@ -143,14 +143,15 @@ fn marks(stage: &mut Stage<'_>) {
     stage.policies.set_firewall(true).unwrap();
     let wanted = i64::from(Mark::refused(RULE, LOCAL_TOO).unwrap().bits());
     let done = stage.block(&victim);
-    let new = victim.open("udp4");
+    let (new, new_stream) = (victim.open("udp4"), victim.open("tcp4"));
     let found = (
         victim.ask(&format!("mark {old}")),
         victim.ask(&format!("mark {plain}")),
         victim.ask(&format!("mark {stream}")),
         victim.ask(&format!("mark {new}")),
+        victim.ask(&format!("mark {new_stream}")),
     );
-    let good = found == (Ok(wanted), Ok(wanted), Ok(wanted), Ok(wanted)) && done.marked == 3;
+    let good = found == (Ok(wanted), Ok(wanted), Ok(wanted), Ok(wanted), Ok(wanted)) && done.marked == 3;
     stage.check("every socket has the mark", good, (found, done));
     // A privileged program may change it: the next use brings it back.
     if victim.ask(&format!("setmark {old} 1")).is_ok() {
@@ -174,7 +175,7 @@ fn marks(stage: &mut Stage<'_>) {
         victim.ask(&format!("mark {stream}")),
         victim.ask(&format!("mark {new}")),
     );
-    let good = found == (Ok(own), Ok(0), Ok(0)) && (done.restored, done.unmarked) == (3, 0);
+    let good = found == (Ok(own), Ok(0), Ok(0)) && (done.restored, done.unmarked) == (4, 0);
     stage.check("or when the rule is gone; the program's own comes back", good, (found, done));
     stage.policies.set_firewall(false).unwrap();
 }

@@ -23,6 +23,8 @@ pub(crate) fn loopback_up() {
 
 /// Makes an interface with the address 192.0.2.1/24 and a cable to nobody. Its errno if the kernel cannot.
 pub(crate) fn make_outside() -> Result<(), i32> {
+    // Else the kernel itself looks for routers there.
+    let _no_ipv6 = std::fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1");
     let mut far_end = vec![0; 16];
     far_end.extend(attribute(IFLA_IFNAME, b"nobody\0"));
     let data = attribute(IFLA_INFO_DATA, &attribute(VETH_INFO_PEER, &far_end));

@@ -1,4 +1,5 @@
 //! A process that does what it is told by lines on its standard input, so that another can block it.
+#![expect(clippy::panic, reason = "a test that is told nonsense says so")]
 
 use std::{
     io::{self, BufRead, BufReader, Write},
@@ -242,7 +243,7 @@ fn forked(line: &str, user: Option<u32>) -> Answer {
 
 /// A network namespace of one's own, its loopback interface up; gives its inode number.
 #[expect(unsafe_code, reason = "a namespace for this thread alone")]
-fn unshare() -> Result<i64, Errno> {
+pub(crate) fn unshare() -> Result<i64, Errno> {
     use std::os::unix::fs::MetadataExt;
     // SAFETY: no other thread of this process relies on the namespace.
     if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
