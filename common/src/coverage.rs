@@ -60,19 +60,22 @@ pub enum RecordKind {
     PacketFlow,
     /// A socket was closed and told its last counters.
     SocketClosed,
+    /// A rule refused something for the first time; repetitions are counted and told by number.
+    Refused,
     /// A message of the helper itself to one client.
     Stream,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the discriminants.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
         Self::TcpState,
         Self::PacketFlow,
         Self::SocketClosed,
+        Self::Refused,
         Self::Stream,
     ];
 
@@ -85,6 +88,7 @@ impl RecordKind {
             Self::TcpState => "tcp_state",
             Self::PacketFlow => "packet_flow",
             Self::SocketClosed => "socket_closed",
+            Self::Refused => "refused",
             Self::Stream => "stream",
         }
     }

@@ -1,28 +1,34 @@
-//! The records and map keys that the eBPF programs share with their loader.
+//! What the eBPF programs share with user space: records, map keys, and the marks they put on sockets.
 //!
 //! Everything is `#[repr(C)]` in the byte order of the machine, without padding that nobody writes: what the
 //! kernel fills is what the loader reads. Records in the ring open with a [`Header`]; rows of an iterator do
 //! not, for they are all alike. Times are nanoseconds of `CLOCK_BOOTTIME`.
 
+pub mod mark;
+pub mod policy;
 mod process;
 mod socket;
 
 pub use self::{
+    policy::{
+        CoverRow, FileRow, Policy, ProgramKey, RefusalKey, RefusalValue, RefusedRecord, RuleSlot,
+        SocketPolicy, Switch,
+    },
     process::{
         ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, ForkRecord, Namespaces, Task, Uids, task_flag,
     },
     socket::{
-        Counters, FlowKey, FlowValue, PacketFlowRecord, Residue, SocketClosedRecord, SocketRow, SocketState,
-        TcpRecord, Tuple, socket_flag, tcp_state,
+        Counters, FirstFlow, FlowKey, FlowValue, PacketFlowRecord, Passed, Residue, SocketClosedRecord,
+        SocketRow, SocketState, TcpRecord, Tuple, socket_flag, tcp_state,
     },
 };
 
 /// Version of everything in this module. The object exports it as the symbol [`ABI_SYMBOL`], and the loader
 /// refuses an object without that symbol: raise the number in both when the layout of any record changes.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Name of the global that carries [`ABI_VERSION`] in its name, so that an older object does not have it.
-pub const ABI_SYMBOL: &str = "SEKHMET_ABI_1";
+pub const ABI_SYMBOL: &str = "SEKHMET_ABI_2";
 
 /// An offset that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -56,20 +62,39 @@ pub mod kind {
     pub const PACKET_FLOW: u32 = 5;
     /// [`super::SocketClosedRecord`].
     pub const SOCKET_CLOSED: u32 = 6;
+    /// [`super::RefusedRecord`].
+    pub const REFUSED: u32 = 7;
     /// One above the highest kind.
-    pub const END: u32 = 7;
+    pub const END: u32 = 8;
 }
 
 /// Counters beside those of the kinds, in the map `STATS`.
 pub mod stat {
-    /// Flows that found no room in the flow map; their bytes are in their socket's totals only.
+    /// Packets whose flow found no room in the flow map; their bytes are in their process's total only.
     pub const FLOW_MAP_FULL: u32 = 0;
     /// Last counters of sockets that found room neither in the ring nor in the residue map.
     pub const RESIDUE_MAP_FULL: u32 = 1;
     /// Sockets for which the kernel gave no storage; they have no owner.
     pub const STORAGE_FAILED: u32 = 2;
+    /// Children and programs that could not be bound to their rules: too many processes are bound already.
+    pub const POLICY_MAP_FULL: u32 = 3;
+    /// Sockets that could not be bound to rules: the kernel gave no storage, or they are bound to too many.
+    pub const SOCKET_UNBOUND: u32 = 4;
+    /// Refusals that found no room to be counted under their own key.
+    pub const REFUSAL_MAP_FULL: u32 = 5;
     /// One above the highest counter.
-    pub const END: u32 = 3;
+    pub const END: u32 = 6;
+}
+
+/// What the two programs at the tracepoint of TCP states say to each other, in the per-CPU map `TURNS`.
+pub mod turn {
+    /// Not 0 while the second program is at work.
+    pub const AT_WORK: u32 = 0;
+    /// Changes that the first program has taken care of while the second was at work: the kernel does not run the
+    /// second for them, counts that as a miss of it, and nothing is missing.
+    pub const SPARED: u32 = 1;
+    /// One above the highest slot.
+    pub const END: u32 = 2;
 }
 
 /// What every ring record opens with.
@@ -127,6 +152,8 @@ plain!(
     Tuple,
     Counters,
     SocketState,
+    Passed,
+    FirstFlow,
     SocketRow,
     TcpRecord,
     PacketFlowRecord,
@@ -134,6 +161,16 @@ plain!(
     FlowKey,
     FlowValue,
     Residue,
+    RuleSlot,
+    Switch,
+    Policy,
+    ProgramKey,
+    SocketPolicy,
+    CoverRow,
+    FileRow,
+    RefusalKey,
+    RefusalValue,
+    RefusedRecord,
 );
 
 /// Copies a record out of the front of `bytes`; nothing if they are too few. Alignment does not matter.
@@ -159,16 +196,23 @@ pub fn as_bytes<T: Plain>(record: &T) -> &[u8] {
 const _: () = {
     use core::mem::offset_of;
     assert!(size_of::<Header>() == 16 && size_of::<ProcessKey>() == 16);
-    assert!(size_of::<Task>() == 104 && offset_of!(Task, comm) == 88);
-    assert!(size_of::<ExecRecord>() == 16 + 104 + 16 + FILENAME_MAX + ARGV_MAX);
-    assert!(offset_of!(ExecRecord, filename) == 136 && offset_of!(ExecRecord, argv) == 136 + FILENAME_MAX);
-    assert!(size_of::<ForkRecord>() == 120 && size_of::<ExitRecord>() == 40);
+    assert!(size_of::<Task>() == 120 && offset_of!(Task, comm) == 104);
+    assert!(size_of::<ExecRecord>() == 16 + 120 + 16 + FILENAME_MAX + ARGV_MAX);
+    assert!(offset_of!(ExecRecord, filename) == 152 && offset_of!(ExecRecord, argv) == 152 + FILENAME_MAX);
+    assert!(size_of::<ForkRecord>() == 136 && size_of::<ExitRecord>() == 40);
     assert!(size_of::<Tuple>() == 40 && size_of::<Counters>() == 32);
-    assert!(size_of::<SocketState>() == 88 && offset_of!(SocketState, counters) == 32);
+    assert!(size_of::<SocketState>() == 64 && offset_of!(SocketState, net_ns) == 32);
+    // The kernel puts 8 bytes of its own before a socket's storage and aligns both to a cache line.
+    assert!(offset_of!(FirstFlow, tx) == 64 - 8 && offset_of!(FirstFlow, rx) == 128 - 8);
+    assert!(size_of::<FirstFlow>() == 136 && size_of::<Passed>() == 16);
     assert!(size_of::<TcpRecord>() == 136 && offset_of!(TcpRecord, tuple) == 48);
-    assert!(size_of::<SocketRow>() == 128 && size_of::<SocketClosedRecord>() == 88);
+    assert!(size_of::<SocketRow>() == 128 && size_of::<SocketClosedRecord>() == 128);
     assert!(size_of::<FlowKey>() == 48 && size_of::<FlowValue>() == 64);
     assert!(size_of::<PacketFlowRecord>() == 88 && size_of::<Residue>() == 16);
+    assert!(size_of::<RuleSlot>() == 8 && size_of::<Switch>() == 16 && size_of::<SocketPolicy>() == 40);
+    assert!(size_of::<ProgramKey>() == 16 && size_of::<FileRow>() == 24 && size_of::<CoverRow>() == 88);
+    assert!(size_of::<RefusalKey>() == 40 && size_of::<RefusalValue>() == 32);
+    assert!(size_of::<RefusedRecord>() == 64);
     // The ring aligns to 8 bytes, and every kind must fit it many times over.
     assert!(align_of::<ExecRecord>() == 8 && size_of::<ExecRecord>() * 1000 < EVENTS_BYTES);
 };

@@ -60,6 +60,13 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// The executable's path.
+    pub fn exe(&self) -> &Text {
+        match self {
+            Self::Process { exe, .. } | Self::Program { exe } => exe,
+        }
+    }
+
     /// What a person calls it: the process's name, or the last part of the executable's path.
     pub fn name(&self) -> String {
         match self {

@@ -1,7 +1,7 @@
 //! Every hook of Sekhmet in the kernel, one line each; what they do is in the file of their family.
 //!
 //! The hooks are independent: the loader tries each by itself and lives with those that the kernel accepts.
-//! Nothing here decides anything for user space; the programs count, record, and return "go on".
+//! The programs count, record, and return "go on" unless a rule that user space has made refuses it.
 #![no_std]
 #![no_main]
 #![feature(core_intrinsics)]
@@ -16,18 +16,19 @@ mod offsets;
 mod process;
 mod ring;
 mod task;
+mod verdict;
 
 use core::ffi::c_void;
 
 use aya_ebpf::{
     Global,
-    macros::{btf_tracepoint, cgroup_skb, cgroup_sock},
-    programs::{BtfTracePointContext, SkBuffContext, SockContext},
+    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr},
+    programs::{BtfTracePointContext, SkBuffContext, SockAddrContext, SockContext},
 };
 
 /// Present under this name in every object whose records have the layout of this version.
 #[unsafe(no_mangle)]
-static SEKHMET_ABI_1: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
+static SEKHMET_ABI_2: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
 
 // tp_btf sched_process_exec(task, old_pid, bprm), since Linux 5.8 for the argument order and the ring
 #[btf_tracepoint(function = "sched_process_exec")]
@@ -53,6 +54,12 @@ fn tcp_state(ctx: BtfTracePointContext) -> i32 {
     net::tcp::set_state(&ctx)
 }
 
+// The same hook once more, for the changes that find the first program at work
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn tcp_state_again(ctx: BtfTracePointContext) -> i32 {
+    net::tcp::set_state_again(&ctx)
+}
+
 // cgroup/sock_create, since Linux 4.10; with socket storage since 5.10
 #[cgroup_sock(sock_create)]
 fn socket_create(ctx: SockContext) -> i32 {
@@ -63,6 +70,30 @@ fn socket_create(ctx: SockContext) -> i32 {
 #[cgroup_sock(sock_release)]
 fn socket_release(ctx: SockContext) -> i32 {
     net::socket::release(&ctx)
+}
+
+// cgroup/connect4, since Linux 4.17; with socket storage since 5.10 and typed sockets since 5.8
+#[cgroup_sock_addr(connect4)]
+fn connect4(ctx: SockAddrContext) -> i32 {
+    verdict::connect::ipv4(&ctx, verdict::connect::Call::Connect)
+}
+
+// cgroup/connect6, since Linux 4.17
+#[cgroup_sock_addr(connect6)]
+fn connect6(ctx: SockAddrContext) -> i32 {
+    verdict::connect::ipv6(&ctx, verdict::connect::Call::Connect)
+}
+
+// cgroup/sendmsg4, since Linux 4.18; with bpf_setsockopt since 5.15
+#[cgroup_sock_addr(sendmsg4)]
+fn sendmsg4(ctx: SockAddrContext) -> i32 {
+    verdict::connect::ipv4(&ctx, verdict::connect::Call::Send)
+}
+
+// cgroup/sendmsg6, since Linux 4.18; with bpf_setsockopt since 5.15
+#[cgroup_sock_addr(sendmsg6)]
+fn sendmsg6(ctx: SockAddrContext) -> i32 {
+    verdict::connect::ipv6(&ctx, verdict::connect::Call::Send)
 }
 
 // cgroup_skb/ingress, since Linux 4.10; with socket storage since 5.2
@@ -96,6 +127,27 @@ extern "C" fn seed_tasks(ctx: *mut c_void) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn seed_sockets(ctx: *mut c_void) -> i32 {
     net::dump::seed(ctx)
+}
+
+// iter/task_file, since Linux 5.8; with bpf_sock_from_file since 5.11
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn cover_held(ctx: *mut c_void) -> i32 {
+    verdict::cover::held(ctx)
+}
+
+// iter/bpf_sk_storage_map, since Linux 5.10; with storage of another map since 5.11
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/bpf_sk_storage_map")]
+extern "C" fn cover_owned(ctx: *mut c_void) -> i32 {
+    verdict::cover::owned(ctx)
+}
+
+// iter/task_file, since Linux 5.8
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task_file")]
+extern "C" fn name_files(ctx: *mut c_void) -> i32 {
+    verdict::cover::files(ctx)
 }
 
 #[panic_handler]

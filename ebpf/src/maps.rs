@@ -2,14 +2,16 @@
 
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
-    btf_maps::{HashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, PerCpuArray},
     helpers::generated::bpf_sk_storage_get,
     macros::{btf_map, map},
     maps::RingBuf,
 };
 use sekhmet_common::kernel::{
-    EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, RESIDUES_MAX, Residue, SocketRow, SocketState,
-    kind, stat,
+    EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, Policy, ProcessKey, ProgramKey, RESIDUES_MAX,
+    RefusalKey, RefusalValue, Residue, RuleSlot, SocketPolicy, SocketRow, SocketState, Switch, kind,
+    policy::{POLICIES_MAX, PROGRAMS_MAX, REFUSALS_MAX, RULES_MAX},
+    stat, turn,
 };
 
 /// The life of processes and sockets. A second ring for payload comes with what needs one.
@@ -28,11 +30,19 @@ pub static LOST: PerCpuArray<u64, { kind::END as usize }> = PerCpuArray::new();
 #[btf_map]
 pub static STATS: PerCpuArray<u64, { stat::END as usize }> = PerCpuArray::new();
 
+/// What the two programs at the tracepoint of TCP states say to each other, by `kernel::turn`.
+#[btf_map]
+pub static TURNS: PerCpuArray<u64, { turn::END as usize }> = PerCpuArray::new();
+
 /// What belongs to a socket; goes with it. Copied to accepted sockets.
 #[btf_map]
-pub static SOCKETS: SocketStorage<SocketState> = SocketStorage::new();
+pub static SOCKETS: SocketStorage<SocketState, CLONED> = SocketStorage::new();
 
-/// Counters of each flow of sockets without connections. Plain, not LRU: an eviction would take bytes along.
+/// The first flow of a socket without connections; goes with the socket.
+#[btf_map]
+pub static FIRST: SocketStorage<FirstFlow, OWN> = SocketStorage::new();
+
+/// Counters of each further flow of sockets without connections. Plain, not LRU: an eviction would take bytes along.
 #[btf_map]
 pub static FLOWS: HashMap<FlowKey, FlowValue, FLOWS_MAX> = HashMap::new();
 
@@ -44,14 +54,47 @@ pub static RESIDUES: HashMap<ProcessKey, Residue, RESIDUES_MAX> = HashMap::new()
 #[btf_map]
 pub static ROW: PerCpuArray<SocketRow, 1> = PerCpuArray::new();
 
-/// Adds to the current CPU's counter.
+/// Whether there is anything to refuse at all.
+#[btf_map]
+pub static SWITCH: Array<Switch, 1> = Array::new();
+
+/// Rules in force, each in the one slot that its number allows.
+#[btf_map]
+pub static RULES: Array<RuleSlot, RULES_MAX> = Array::new();
+
+/// Processes that are bound to rules.
+#[btf_map]
+pub static POLICIES: HashMap<ProcessKey, Policy, POLICIES_MAX> = HashMap::new();
+
+/// Programs that are bound to rules.
+#[btf_map]
+pub static PROGRAMS: HashMap<ProgramKey, Policy, PROGRAMS_MAX> = HashMap::new();
+
+/// Sockets that are bound to rules. Copied to accepted sockets.
+#[btf_map]
+pub static BOUND_SOCKETS: SocketStorage<SocketPolicy, CLONED> = SocketStorage::new();
+
+/// What was refused, how often.
+#[btf_map]
+pub static REFUSALS: HashMap<RefusalKey, RefusalValue, REFUSALS_MAX> = HashMap::new();
+
+/// Adds to the current CPU's counter. What it was before, or a little more.
 ///
 /// Atomic although the slot is the CPU's own: a packet may interrupt a program that is between load and store.
 #[inline(always)]
-pub fn bump<const N: usize>(counters: &PerCpuArray<u64, N>, index: u32) {
-    if let Some(slot) = counters.get_ptr_mut(index) {
-        unsafe { add(slot, 1) };
+pub fn bump<const N: usize>(counters: &PerCpuArray<u64, N>, index: u32) -> u64 {
+    let Some(slot) = counters.get_ptr_mut(index) else { return 0 };
+    unsafe {
+        let before = core::ptr::read_volatile(slot);
+        add(slot, 1);
+        before
     }
+}
+
+/// 0, unknown to LLVM, which makes zeros beside each other a call of `memset`: a loop over bytes.
+#[inline(always)]
+pub fn zero() -> u64 {
+    core::hint::black_box(0)
 }
 
 /// `*target += amount`, in one instruction.
@@ -66,25 +109,28 @@ pub unsafe fn add(target: *mut u64, amount: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(target, amount) };
 }
 
-/// `BPF_F_NO_PREALLOC | BPF_F_CLONE`; the first is compulsory for this type of map.
-const STORAGE_FLAGS: usize = 0x201;
+/// `BPF_F_NO_PREALLOC`, which is compulsory for this type of map.
+pub const OWN: usize = 1;
 
-/// Socket-local storage whose values are copied to accepted sockets (`BPF_F_CLONE`, since Linux 5.4).
+/// The same with `BPF_F_CLONE` (since Linux 5.4): values are copied to accepted sockets.
+pub const CLONED: usize = 0x201;
+
+/// Socket-local storage (since Linux 5.2).
 ///
 /// The layout is the BTF map definition that loaders read: lengths of arrays stand for numbers.
 #[repr(C)]
-pub struct SocketStorage<T> {
+pub struct SocketStorage<T, const FLAGS: usize> {
     r#type: *const [i32; BPF_MAP_TYPE_SK_STORAGE as usize],
     key: *const i32,
     value: *const T,
     max_entries: *const [i32; 0],
-    map_flags: *const [i32; STORAGE_FLAGS],
+    map_flags: *const [i32; FLAGS],
 }
 
 // The pointers are placeholders that nobody follows.
-unsafe impl<T> Sync for SocketStorage<T> {}
+unsafe impl<T, const FLAGS: usize> Sync for SocketStorage<T, FLAGS> {}
 
-impl<T> SocketStorage<T> {
+impl<T, const FLAGS: usize> SocketStorage<T, FLAGS> {
     /// The definition.
     pub const fn new() -> Self {
         use core::ptr::null;

@@ -1,6 +1,7 @@
 //! Sockets: who owns them, when they connect, what passes through them.
 
 pub mod dump;
+pub mod headers;
 pub mod packet;
 pub mod residue;
 pub mod socket;

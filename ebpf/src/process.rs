@@ -11,7 +11,7 @@ use sekhmet_common::kernel::{ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, For
 use crate::{
     net::dump::{iterated, write_row},
     offsets::*,
-    ring, task,
+    ring, task, verdict,
 };
 
 /// `SIGNAL_GROUP_EXIT` (`include/linux/sched/signal.h`).
@@ -27,6 +27,7 @@ pub fn exec(ctx: &BtfTracePointContext) -> i32 {
     unsafe {
         aya_log_ebpf::debug!(ctx, "exec {}", read::<u32>(process, &TASK_TGID));
     }
+    unsafe { verdict::subject::execute(process) };
     ring::emit(kind::EXEC, |record: *mut ExecRecord| unsafe {
         task::fill(addr_of_mut!((*record).task), process);
         let filename: *const u8 = read(program, &BPRM_FILENAME);
@@ -72,6 +73,8 @@ pub fn fork(ctx: &BtfTracePointContext) -> i32 {
             return 0;
         }
     }
+    // Before anybody is told: the child does not run yet.
+    unsafe { verdict::subject::inherit(ctx.arg(0), child) };
     ring::emit(kind::FORK, |record: *mut ForkRecord| unsafe {
         task::fill(addr_of_mut!((*record).task), child);
     });
@@ -87,6 +90,7 @@ pub fn exit(ctx: &BtfTracePointContext) -> i32 {
         if read::<i32>(signal, &SIGNAL_LIVE) != 0 || task::is_kernel(ending) {
             return 0;
         }
+        verdict::subject::forget(&task::key(ending));
         ring::emit(kind::EXIT, |record: *mut ExitRecord| {
             addr_of_mut!((*record).process).write(task::key(ending));
             addr_of_mut!((*record).status).write(status(ending, signal));

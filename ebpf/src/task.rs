@@ -3,7 +3,7 @@
 use core::ptr::addr_of_mut;
 
 use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_probe_read_kernel};
-use sekhmet_common::kernel::{Namespaces, ProcessKey, Task, Uids, task_flag};
+use sekhmet_common::kernel::{Namespaces, ProcessKey, ProgramKey, Task, Uids, task_flag};
 
 use crate::offsets::*;
 
@@ -36,6 +36,17 @@ pub fn current_key() -> ProcessKey {
     }
 }
 
+/// Inode number of the current task's network namespace, from programs that know no types.
+#[inline(always)]
+pub fn current_net_ns() -> u32 {
+    unsafe {
+        let task = bpf_get_current_task() as *const u8;
+        let proxy: *const u8 = probe(task, &TASK_NSPROXY);
+        let net: *const u8 = probe(proxy, &NSPROXY_NET_NS);
+        probe(net, &NET_INUM)
+    }
+}
+
 /// Whether the task is a thread of the kernel.
 #[inline(always)]
 pub unsafe fn is_kernel(task: *const u8) -> bool {
@@ -54,6 +65,7 @@ pub unsafe fn fill(out: *mut Task, task: *const u8) {
         addr_of_mut!((*out).parent).write(key(parent));
         addr_of_mut!((*out).exec_id).write(read(task, &TASK_SELF_EXEC_ID));
         addr_of_mut!((*out).cgroup_id).write(cgroup(task));
+        addr_of_mut!((*out).program).write(program(task));
         addr_of_mut!((*out).uids).write(uids(task));
         let (pid_ns, ns_tgid) = pid_namespace(task);
         addr_of_mut!((*out).namespaces).write(Namespaces { pid: pid_ns, ..namespaces(task) });
@@ -72,6 +84,32 @@ unsafe fn cgroup(task: *const u8) -> u64 {
         let group: *const u8 = read(set, &CSS_SET_DFL_CGRP);
         let node: *const u8 = read(group, &CGROUP_KN);
         read(node, &KERNFS_NODE_ID)
+    }
+}
+
+/// The file that a process executes. A thread of the kernel has no memory, and a process that is ending has none
+/// any more; the reads then give 0.
+///
+/// # Safety
+/// The verifier knows `task` as a `task_struct`.
+#[inline(always)]
+pub unsafe fn program(task: *const u8) -> ProgramKey {
+    unsafe {
+        let memory: *const u8 = read(task, &TASK_MM);
+        file(read(memory, &MM_EXE_FILE))
+    }
+}
+
+/// A file as programs are told apart.
+///
+/// # Safety
+/// The verifier knows `file` as a `struct file`.
+#[inline(always)]
+pub unsafe fn file(file: *const u8) -> ProgramKey {
+    unsafe {
+        let inode: *const u8 = read(file, &FILE_INODE);
+        let filesystem: *const u8 = read(inode, &INODE_SB);
+        ProgramKey { device: read(filesystem, &SB_DEV), reserved: 0, inode: read(inode, &INODE_INO) }
     }
 }
 

@@ -302,6 +302,7 @@ pub fn record_kind(kind: RecordKind) -> &'static str {
         RecordKind::TcpState => "TCP connections",
         RecordKind::PacketFlow => "Packets of new flows",
         RecordKind::SocketClosed => "Sockets closed",
+        RecordKind::Refused => "First refusals",
         RecordKind::Stream => "Messages to this window",
     }
 }

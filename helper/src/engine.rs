@@ -28,7 +28,7 @@ use self::{
     deadlines::{Deadlines, Due, SECOND},
     flows::Flows,
     identities::Identities,
-    input::{ClientId, Effect, Input, Observation, Scope, StatusReport},
+    input::{ClientId, Effect, Input, Observation, QUIET_NS, Scope, StatusReport},
     ledger::Ledger,
     processes::Processes,
     rules::Rules,
@@ -57,7 +57,7 @@ impl Default for Limits {
             processes_max: 32_768,
             flows_max: 65_536,
             listed_after_end_ns: 60 * SECOND,
-            quiet_ns: 30 * 60 * SECOND,
+            quiet_ns: QUIET_NS,
             forgotten_ns: 5 * 60 * SECOND,
             answer_ns: 30 * SECOND,
         }
@@ -191,6 +191,7 @@ impl Engine {
             Observation::PollComplete { .. } => {}
             Observation::SeedComplete => self.end_stale_rules(),
             Observation::Refused(sight) => self.refused(now, &sight),
+            Observation::Attempted(sight) => self.attempted(now, &sight),
         }
     }
 

@@ -8,12 +8,15 @@ pub mod clock;
 pub mod decode;
 mod load;
 mod log;
+mod missed;
 mod object;
 mod offsets;
 mod outbox;
+pub mod policy;
 mod probes;
 mod reader;
 mod reading;
+mod refusals;
 mod sys;
 
 pub use balance::KernelCounts;

@@ -2,9 +2,11 @@
 
 pub mod bus;
 pub mod engine;
+pub mod firewall;
 pub mod identify;
 pub mod kernel;
 pub mod reduced;
 pub mod rights;
 pub mod run;
 pub mod seed;
+pub mod store;

@@ -21,6 +21,9 @@ pub const NEEDED: CapabilitySet = CapabilitySet::BPF
     .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::SYS_PTRACE);
 
+/// What only loading and attaching need; from Linux 5.19 on what is loaded is used through its descriptors.
+pub const LOADING: CapabilitySet = CapabilitySet::BPF.union(CapabilitySet::PERFMON);
+
 /// The highest capability number that a kernel could ever have (`struct __user_cap_data_struct` has 64 bits).
 const CAPABILITY_BITS: u32 = 64;
 
@@ -42,6 +45,9 @@ pub enum RightsError {
     /// The kernel refused a step.
     #[error("cannot {0}: {1}")]
     Step(&'static str, io::Error),
+    /// Rights belong to threads, and another one would keep its own.
+    #[error("rights cannot be given back: {0} threads run already")]
+    Threads(usize),
     /// The rights are not what they should be in the end.
     #[error("the rights did not become what they should: {0}")]
     Unexpected(String),
@@ -97,6 +103,32 @@ pub fn settle(user: &str) -> Result<Rights, RightsError> {
     // The kernel forgets "not dumpable" when credentials change (prctl(2), PR_SET_DUMPABLE).
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("forbid core dumps"))?;
     verify(kept)
+}
+
+/// Gives [`LOADING`] back for good, once `rehearse` has gone well without. If it has not, everything is kept, and
+/// what refused is returned.
+///
+/// Before Linux 5.19, with `kernel.unprivileged_bpf_disabled`, every call of bpf(2) needs `CAP_BPF`. That is found
+/// out by trying.
+///
+/// # Errors
+/// [`RightsError`] if another thread runs already or a step is refused. The helper must end then.
+pub fn give_back(rehearse: impl FnOnce() -> io::Result<()>) -> Result<Option<io::Error>, RightsError> {
+    let threads = fs::read_dir("/proc/self/task").map_err(|e| RightsError::Step("count threads", e))?.count();
+    if threads != 1 {
+        return Err(RightsError::Threads(threads));
+    }
+    let held = capabilities(None).map_err(step("read capabilities"))?;
+    let kept = held.permitted.difference(LOADING);
+    let without = CapabilitySets { effective: kept, ..held };
+    set_capabilities(None, without).map_err(step("set capabilities"))?;
+    if let Err(refusal) = rehearse() {
+        set_capabilities(None, held).map_err(step("set capabilities"))?;
+        return Ok(Some(refusal));
+    }
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    set_capabilities(None, sets).map_err(step("set capabilities"))?;
+    verify(kept).map(|_| None)
 }
 
 fn become_user(user: &str) -> Result<(), RightsError> {

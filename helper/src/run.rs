@@ -1,6 +1,8 @@
 //! Puts the helper together: sources, engine and bus, each on its thread, and ends them in order.
 
+pub mod enforcer;
 pub mod owner;
+mod rules;
 mod signals;
 mod source;
 
@@ -18,7 +20,11 @@ use crate::{
     },
     identify,
     kernel::{Reader, clock::Clock},
-    run::owner::{Edges, Fold},
+    rights::RightsError,
+    run::{
+        owner::{Edges, Fold},
+        rules::Rules,
+    },
 };
 
 /// How many batches of observations may wait for the engine.
@@ -26,6 +32,9 @@ const SOURCES_MAX: usize = 1024;
 
 /// How many wishes of clients, and how many answers about processes, may wait for the engine.
 const INPUTS_MAX: usize = 256;
+
+/// How many changes of rules may be under way; the engine asks for no more.
+const CHANGES_MAX: usize = 64;
 
 /// How often the threads are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -45,6 +54,9 @@ pub enum RunError {
     /// The system has no thread or descriptor left.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
+    /// It has rights that it should not have.
+    #[error("{0}")]
+    Rights(#[from] RightsError),
     /// It cannot be reached by anybody.
     #[error("{0}")]
     Bus(#[from] BusError),
@@ -58,10 +70,17 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`] if it cannot begin or cannot go on.
 pub fn run(settings: Settings) -> Result<(), RunError> {
-    let ends = signals::listen()?;
     let (seen, sources) = bounded(SOURCES_MAX);
+    // First, and before any thread: it gives rights back, and those belong to threads.
     let source = source::watch(settings.reduced, &seen)?;
+    let enforced = seen.clone();
+    let ends = signals::listen()?;
     drop(seen);
+    let (changes, ordered) = bounded(CHANGES_MAX);
+    let (done, applied) = bounded(CHANGES_MAX);
+    let rules = Rules::prepare(source.policies, &enforced)?;
+    let first = rules.first;
+    let rules = rules.enforcer.map(|enforcer| enforcer::start(enforcer, ordered, done)).transpose()?;
     let (wishes, clients) = bounded(INPUTS_MAX);
     let (notices, heard) = bounded(16);
     let options =
@@ -72,9 +91,20 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let (answers, identities) = bounded(INPUTS_MAX);
     let identifier = identify::spawn(identify::Paths::default(), requests, answers)?;
     let watched = source.watched;
-    let engine =
-        start_engine(Edges { sources, clients, identities, identify, outlet, watched, stop: stopped })?;
+    let engine = start_engine(Edges {
+        sources,
+        clients,
+        identities,
+        identify,
+        changes,
+        applied,
+        first,
+        outlet,
+        watched,
+        stop: stopped,
+    })?;
     let mut threads = vec![("bus", bus), ("identify", identifier), ("engine", engine)];
+    threads.extend(rules.map(|thread| ("rules", thread)));
     threads.extend(source.poller.map(|poller| ("reduced", poller)));
     let result = attend(&heard, &ends, source.reader.as_ref(), &threads);
     tell_manager(&[NotifyState::Stopping]);
@@ -100,7 +130,7 @@ fn start_engine(edges: Edges) -> io::Result<thread::JoinHandle<()>> {
         at: Timestamp::now(),
         booted_at: Clock::read().wall(0),
         limits: Limits::default(),
-        host_mnt_ns: 0,
+        host_mnt_ns: rules::host_mnt_ns(),
     });
     owner::start(engine, edges)
 }

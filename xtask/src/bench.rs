@@ -5,6 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
+mod costs;
 mod spine;
 
 use crate::setup::{self, Purpose};
@@ -57,22 +58,27 @@ impl Figure {
             Some(Limit::AtLeast(least)) => format!("≥ {least}"),
             None => String::new(),
         };
-        let mark = if self.is_kept() { "" } else { "  MISSED" };
-        format!("  {:<58} {:>14.3}  {limit}{mark}", self.name, self.value)
+        let mark = match (self.limit, self.is_kept()) {
+            (None, true) => "",
+            (Some(_), true) => "ok",
+            (_, false) => "MISSED",
+        };
+        format!("  {:<58} {:>14.3}  {limit:<8} {mark}", self.name, self.value).trim_end().to_owned()
     }
 }
 
 type Measure = fn() -> Result<Vec<Figure>>;
 
-/// Every benchmark by name.
-const BENCHES: &[(&str, Measure)] = &[("spine", spine::measure)];
+/// Every benchmark by name; those after the first are parts of it.
+const BENCHES: &[(&str, Measure)] = &[("spine", spine::measure), ("costs", spine::measure_costs)];
 
-/// Runs one benchmark, or all.
+/// Runs one benchmark, without a name the one that has all others in it.
 ///
 /// # Errors
 /// When there is none of that name, or it cannot be run. A missed limit is told, not an error: machines differ.
 pub(crate) fn run(name: Option<&str>, yes: bool) -> Result<()> {
-    let chosen: Vec<_> = BENCHES.iter().filter(|(bench, _)| name.is_none_or(|name| name == *bench)).collect();
+    let name = name.unwrap_or(BENCHES[0].0);
+    let chosen: Vec<_> = BENCHES.iter().filter(|(bench, _)| name == *bench).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
         bail!("no benchmark of that name; there are: {}", names.join(", "));
@@ -93,6 +99,12 @@ pub(crate) fn run(name: Option<&str>, yes: bool) -> Result<()> {
     Ok(())
 }
 
+/// The middle value; of an even number the upper one of the two.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,15 +112,21 @@ mod tests {
     #[test]
     fn a_missed_limit_is_marked() {
         let slow = Figure::new("start, ms", 301.0).within(Limit::AtMost(300.0));
-        assert!(slow.line().ends_with("≤ 300  MISSED"), "{}", slow.line());
+        assert!(slow.line().ends_with("≤ 300    MISSED"), "{}", slow.line());
         let fine = Figure::new("throughput, ratio", 0.98).within(Limit::AtLeast(0.97));
-        assert!(fine.line().ends_with("≥ 0.97"), "{}", fine.line());
+        assert!(fine.line().ends_with("≥ 0.97   ok"), "{}", fine.line());
         assert!(!Figure::new("nothing, ratio", f64::NAN).is_kept());
+    }
+
+    #[test]
+    fn the_median_is_the_middle_value() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert!(median(Vec::new()).is_nan());
     }
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
         let error = run(Some("no such bench"), true).unwrap_err().to_string();
-        assert!(error.ends_with("there are: spine"), "{error}");
+        assert!(error.ends_with("there are: spine, costs"), "{error}");
     }
 }

@@ -1,6 +1,6 @@
 //! Records about the life of processes.
 
-use super::{Header, ProcessKey};
+use super::{Header, ProcessKey, ProgramKey};
 
 /// Bytes kept of the path given to `execve`, its end mark included.
 pub const FILENAME_MAX: usize = 256;
@@ -54,6 +54,8 @@ pub struct Task {
     pub exec_id: u64,
     /// Inode number of the cgroup-v2 directory.
     pub cgroup_id: u64,
+    /// The file that it executes; all 0 for a thread of the kernel.
+    pub program: ProgramKey,
     /// Users and group.
     pub uids: Uids,
     /// Namespaces.

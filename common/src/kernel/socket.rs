@@ -14,6 +14,8 @@ pub mod socket_flag {
     pub const OUTBOUND: u32 = 8;
     /// A raw IP socket (`SOCK_RAW`).
     pub const RAW: u32 = 16;
+    /// This flow is the first of its socket and is counted beside the socket, see [`super::FirstFlow`].
+    pub const FIRST: u32 = 32;
 }
 
 /// TCP states as the kernel numbers them (`include/net/tcp_states.h`); part of its ABI through sock_diag.
@@ -83,19 +85,55 @@ pub struct SocketState {
     /// The kernel's cookie of the socket (`SO_COOKIE`). An accepted socket begins with a copy of the
     /// listener's and gets its own when it is established.
     pub cookie: u64,
-    /// When it was created; for a TCP connection when that was begun.
+    /// When it was created; for TCP when the connection was begun, 0 before.
     pub opened_ns: u64,
-    /// All that passed, except for TCP, whose counters the kernel keeps in `tcp_sock`.
-    pub counters: Counters,
-    /// Bytes sent over TCP as last told by a dump; what is beyond goes to the residue if the ring is full at the
-    /// end. Other protocols do not need it: their counters outlive the socket, in the flow map.
-    pub told_tx_bytes: u64,
-    /// Bytes received over TCP as last told by a dump.
-    pub told_rx_bytes: u64,
-    /// Inode number of the socket's network namespace.
+    /// Inode number of the socket's network namespace; for TCP 0 until it connects or listens.
     pub net_ns: u32,
     /// Bits of [`socket_flag`].
     pub flags: u32,
+    /// The last of the TCP states that are told, by which the second program at the tracepoint knows whether the
+    /// first one has run; 0 before.
+    pub told_state: u32,
+    /// Always 0.
+    pub reserved: u32,
+    /// Bytes sent as last told by a dump; what is beyond goes to the residue if there is no other room at the end.
+    pub told_tx_bytes: u64,
+    /// Bytes received as last told by a dump.
+    pub told_rx_bytes: u64,
+}
+
+/// The first flow of a socket without connections, kept beside the socket (`BPF_MAP_TYPE_SK_STORAGE`, not cloned).
+///
+/// Most sockets have no second one; those are in the flow map. The ends never change once they are written, so
+/// that any number of processors may compare and add at the same time.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstFlow {
+    /// Both ends as the packets have them. [`Tuple::reserved`] is not 0 once the socket was released: then this
+    /// is like no packet.
+    pub tuple: Tuple,
+    /// When the first packet passed.
+    pub opened_ns: u64,
+    /// Bits of [`socket_flag`], as in [`FlowValue::flags`].
+    pub flags: u32,
+    /// The processor on which the first packet passed; with `opened_ns` it tells who made this.
+    pub cpu: u32,
+    /// What was sent.
+    pub tx: Passed,
+    /// Keeps both directions in cache lines of their own: answers are mostly received on another processor.
+    pub apart: [u64; 6],
+    /// What was received.
+    pub rx: Passed,
+}
+
+/// Payload and packets of one direction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passed {
+    /// Bytes of payload.
+    pub bytes: u64,
+    /// Packets.
+    pub packets: u64,
 }
 
 /// A TCP connection changed its state (tracepoint `inet_sock_set_state`).
@@ -139,7 +177,7 @@ pub struct PacketFlowRecord {
     pub header: Header,
     /// Who owns the socket.
     pub process: ProcessKey,
-    /// Which flow; its counters are in the flow map under this key.
+    /// Which flow; its counters are in the flow map under this key, or with the flag `FIRST` beside the socket.
     pub key: FlowKey,
     /// Inode number of the network namespace.
     pub net_ns: u32,
@@ -157,16 +195,16 @@ pub struct SocketClosedRecord {
     pub process: ProcessKey,
     /// The socket's cookie.
     pub cookie: u64,
-    /// All that passed over all its flows.
+    /// Both ends of its first flow; all 0 if it had none.
+    pub tuple: Tuple,
+    /// All that passed over its first flow.
     pub counters: Counters,
-    /// When it was created.
+    /// When the first flow's first packet passed; without one, when the socket was created.
     pub opened_ns: u64,
     /// Inode number of the network namespace.
     pub net_ns: u32,
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Always 0.
-    pub reserved: [u8; 3],
+    /// Bits of [`socket_flag`]; with `FIRST` if it had a flow that is told here.
+    pub flags: u32,
 }
 
 /// One row of a dump: a socket with an owner.
@@ -177,11 +215,11 @@ pub struct SocketRow {
     pub process: ProcessKey,
     /// The socket's cookie.
     pub cookie: u64,
-    /// When it was created; for a TCP connection when that was begun.
+    /// When it was created; for a TCP connection when that was begun; with `FIRST` when that flow was.
     pub opened_ns: u64,
-    /// Both ends as far as the socket has them.
+    /// Both ends as far as the socket has them; with `FIRST` those of that flow.
     pub tuple: Tuple,
-    /// What passed so far.
+    /// What passed so far over the connection, or over the first flow.
     pub counters: Counters,
     /// Inode number of the network namespace.
     pub net_ns: u32,

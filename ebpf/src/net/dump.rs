@@ -5,17 +5,17 @@ use core::{ffi::c_void, ptr::read_volatile};
 use aya_ebpf::helpers::generated::{
     bpf_get_socket_cookie, bpf_seq_write, bpf_skc_to_tcp_sock, bpf_sock_from_file,
 };
-use sekhmet_common::kernel::{SocketState, socket_flag, stat};
+use sekhmet_common::kernel::{SocketRow, SocketState, socket_flag, stat};
 
-use super::{copy_key, tcp, tuple, tuple::AF_INET6};
+use super::{copy_key, socket::flow, tcp, tuple, tuple::AF_INET6};
 use crate::{
-    maps::{ROW, SOCKETS, STATS, bump},
+    maps::{FIRST, ROW, SOCKETS, STATS, bump},
     offsets::*,
     task,
 };
 
 /// `AF_INET`.
-const AF_INET: u16 = 2;
+pub const AF_INET: u16 = 2;
 
 /// `SOCK_RAW`.
 const SOCK_RAW: u16 = 3;
@@ -66,20 +66,37 @@ pub fn socket(ctx: *mut c_void) -> i32 {
         (*row).reserved = [0; 3];
         (*row).error = read(socket, &SK_ERR);
         (*row).reserved2 = 0;
-        let tcp = bpf_skc_to_tcp_sock(socket.cast_mut().cast()) as *const u8;
-        if !tcp.is_null() {
-            tcp::counters(&raw mut (*row).counters, tcp);
-            (*state).told_tx_bytes = (*row).counters.tx_bytes;
-            (*state).told_rx_bytes = (*row).counters.rx_bytes;
-        } else {
-            (*row).counters.tx_bytes = read_volatile(&raw const (*state).counters.tx_bytes);
-            (*row).counters.rx_bytes = read_volatile(&raw const (*state).counters.rx_bytes);
-            (*row).counters.tx_packets = read_volatile(&raw const (*state).counters.tx_packets);
-            (*row).counters.rx_packets = read_volatile(&raw const (*state).counters.rx_packets);
-        }
+        count(&raw mut *row, socket, state);
         write_row(ctx, &*row);
     }
     0
+}
+
+/// Writes what passed. A first flow is told with its own ends, unless its socket was released: then its end has
+/// told it already.
+#[inline(always)]
+unsafe fn count(row: *mut SocketRow, socket: *const u8, state: *mut SocketState) {
+    unsafe {
+        let counters = &raw mut (*row).counters;
+        let tcp = bpf_skc_to_tcp_sock(socket.cast_mut().cast()) as *const u8;
+        if !tcp.is_null() {
+            tcp::counters(counters, tcp);
+        } else if let Some(first) = FIRST.get(socket)
+            && read_volatile(&raw const (*first).tuple.reserved[0]) == 0
+        {
+            flow(&raw mut (*row).tuple, counters, first);
+            (*row).opened_ns = read_volatile(&raw const (*first).opened_ns);
+            (*row).flags = read_volatile(&raw const (*first).flags);
+        } else {
+            (*counters).tx_bytes = 0;
+            (*counters).rx_bytes = 0;
+            (*counters).tx_packets = 0;
+            (*counters).rx_packets = 0;
+            return;
+        }
+        (*state).told_tx_bytes = (*counters).tx_bytes;
+        (*state).told_rx_bytes = (*counters).rx_bytes;
+    }
 }
 
 /// iter/task_file: `task` at 8, `file` at 24 of the context. Gives each socket that has no owner yet the first

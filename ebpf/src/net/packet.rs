@@ -1,34 +1,35 @@
-//! Packets of sockets other than TCP: counted per socket and per flow, with a record at a flow's first.
+//! Packets of sockets other than TCP: counted per flow, with a record at a flow's first.
+//!
+//! Nearly every packet belongs to the first flow of its socket. That one is counted beside the socket: one look-up,
+//! one comparison, two additions. Further flows of the same socket are in a map of their own.
+
+use core::ptr::read_volatile;
 
 use aya_ebpf::{
-    bindings::{__sk_buff, BPF_NOEXIST},
-    helpers::generated::{bpf_sk_fullsock, bpf_skb_load_bytes},
+    bindings::{__sk_buff, BPF_NOEXIST, bpf_sock},
+    helpers::generated::{bpf_get_smp_processor_id, bpf_sk_fullsock},
     programs::SkBuffContext,
 };
 use sekhmet_common::kernel::{
-    Counters, FlowKey, FlowValue, PacketFlowRecord, SocketState, Tuple, kind, socket_flag, stat,
+    Counters, FirstFlow, FlowKey, FlowValue, PacketFlowRecord, Passed, SocketState, kind, socket_flag, stat,
 };
 
-use super::{residue, socket::TCP, tuple::mapped};
+use super::{
+    copy_key,
+    headers::{self, Seen, Words},
+    residue,
+    socket::TCP,
+};
 use crate::{
-    maps::{FLOWS, SOCKETS, STATS, add, bump},
-    ring,
+    maps::{FIRST, FLOWS, SOCKETS, STATS, add, bump, zero},
+    ring, verdict,
 };
 
 /// Let the packet pass.
 const PASS: i32 = 1;
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
-const ETHERTYPE_IPV6: u16 = 0x86dd;
-const UDP: u8 = 17;
-const UDPLITE: u8 = 136;
-const SCTP: u8 = 132;
-/// Bytes of a UDP header (RFC 768).
-const UDP_HEADER: u32 = 8;
-/// Bytes of an IPv6 header (RFC 8200).
-const IPV6_HEADER: u32 = 40;
-/// IPv6 extension headers that are followed; more than any sane packet has.
-const EXTENSIONS_MAX: usize = 4;
+/// Drop it; its sender, if here, gets `EPERM`.
+const DROP: i32 = 0;
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,16 +40,15 @@ pub enum Way {
     Out,
 }
 
-/// What a packet's headers say.
-struct Packet {
-    source: [u8; 16],
-    target: [u8; 16],
-    protocol: u8,
-    /// Bytes before what the transport protocol carries.
-    header_length: u32,
+impl Way {
+    /// The direction of a flow whose first packet goes this way.
+    #[inline(always)]
+    fn flag(self) -> u32 {
+        if self == Self::Out { socket_flag::OUTBOUND } else { socket_flag::INBOUND }
+    }
 }
 
-/// Adds a packet to its socket's and its flow's counters. The packet begins with its IP header.
+/// Adds a packet to its flow's counters. The packet begins with its IP header.
 #[inline(always)]
 pub fn count(ctx: &SkBuffContext, way: Way) -> i32 {
     let skb = ctx.skb.skb;
@@ -58,173 +58,157 @@ pub fn count(ctx: &SkBuffContext, way: Way) -> i32 {
             return PASS;
         }
         let socket = bpf_sk_fullsock(socket);
+        if socket.is_null() {
+            return PASS;
+        }
+        if verdict::packet::is_refused(skb, socket, way) {
+            return DROP;
+        }
         // TCP keeps its own counters; leaving it out also keeps a listener's packets out of its connections.
-        if socket.is_null() || (*socket).protocol == TCP {
+        if (*socket).protocol == TCP {
+            return PASS;
+        }
+        let Some(seen) = headers::read(skb, way) else { return PASS };
+        let passed = passed(skb, &seen);
+        let first = FIRST.get(socket.cast());
+        if let Some(first) = first
+            && is(first, &seen.words)
+        {
+            charge(first, way, passed);
             return PASS;
         }
         let Some(state) = SOCKETS.get(socket.cast()) else { return PASS };
-        let Some(packet) = parse(skb) else { return PASS };
-        let (source_port, target_port, transport_header) = transport(skb, &packet);
-        let headers = packet.header_length + transport_header;
-        let total = (*skb).len;
-        let bytes = u64::from(if total > headers { total - headers } else { 0 });
-        let segments = (*skb).gso_segs;
-        let packets = u64::from(if segments == 0 { 1 } else { segments });
-        let tuple = orient(&packet, (source_port, target_port), way);
-        charge(&raw mut (*state).counters, way, bytes, packets);
-        flow(&*state, tuple, way, bytes, packets);
+        if first.is_some() || !begin(socket, state, &seen, way, passed) {
+            further(state, &seen, way, passed);
+        }
     }
     PASS
 }
 
 #[inline(always)]
-unsafe fn charge(counters: *mut Counters, way: Way, bytes: u64, packets: u64) {
+unsafe fn passed(skb: *mut __sk_buff, seen: &Seen) -> Passed {
     unsafe {
-        match way {
-            Way::Out => {
-                add(&raw mut (*counters).tx_bytes, bytes);
-                add(&raw mut (*counters).tx_packets, packets);
-            }
-            Way::In => {
-                add(&raw mut (*counters).rx_bytes, bytes);
-                add(&raw mut (*counters).rx_packets, packets);
-            }
+        let (total, segments) = ((*skb).len, (*skb).gso_segs);
+        Passed {
+            bytes: u64::from(if total > seen.headers { total - seen.headers } else { 0 }),
+            packets: u64::from(if segments == 0 { 1 } else { segments }),
         }
     }
 }
 
-/// Finds or makes the flow's entry and adds to it; a new flow is recorded.
+/// Whether the socket's first flow has these ends.
+///
+/// # Safety
+/// `first` is a value of the map of first flows.
 #[inline(always)]
-unsafe fn flow(state: &SocketState, tuple: Tuple, way: Way, bytes: u64, packets: u64) {
-    let key = FlowKey { cookie: state.cookie, tuple };
-    let mut slot = FLOWS.get_ptr_mut(&key);
-    if slot.is_none() {
-        let direction = if way == Way::Out { socket_flag::OUTBOUND } else { socket_flag::INBOUND };
-        let value = FlowValue {
-            process: state.process,
-            opened_ns: ring::now(),
-            counters: Counters { tx_bytes: 0, rx_bytes: 0, tx_packets: 0, rx_packets: 0 },
-            net_ns: state.net_ns,
-            flags: state.flags | direction,
+pub unsafe fn is(first: *mut FirstFlow, words: &Words) -> bool {
+    unsafe {
+        let its: *const u64 = (&raw const (*first).tuple).cast();
+        read_volatile(its.add(4)) == words[4]
+            && read_volatile(its.add(3)) == words[3]
+            && read_volatile(its.add(1)) == words[1]
+            && read_volatile(its.add(2)) == words[2]
+            && read_volatile(its) == words[0]
+    }
+}
+
+#[inline(always)]
+unsafe fn charge(first: *mut FirstFlow, way: Way, passed: Passed) {
+    unsafe {
+        let sum = match way {
+            Way::Out => &raw mut (*first).tx,
+            Way::In => &raw mut (*first).rx,
         };
-        let inserted = FLOWS.insert(&key, &value, BPF_NOEXIST.into()).is_ok();
-        // Also after a failure: another CPU may have been faster with the same flow.
-        slot = FLOWS.get_ptr_mut(&key);
-        if inserted {
-            ring::emit(kind::PACKET_FLOW, |record: *mut PacketFlowRecord| unsafe {
-                (*record).process = state.process;
-                (*record).key = key;
-                (*record).net_ns = state.net_ns;
-                (*record).flags = value.flags;
-            });
-        }
+        add(&raw mut (*sum).bytes, passed.bytes);
+        add(&raw mut (*sum).packets, passed.packets);
     }
-    match slot {
-        Some(value) => unsafe { charge(&raw mut (*value).counters, way, bytes, packets) },
-        None => {
-            // No room for the flow: its bytes go to the process alone, so that the process's total stays exact.
-            bump(&STATS, stat::FLOW_MAP_FULL);
-            match way {
-                Way::Out => residue::keep(&state.process, bytes, 0),
-                Way::In => residue::keep(&state.process, 0, bytes),
+}
+
+/// Makes this flow the socket's first and records it. Whether the packet is counted with that.
+#[inline(always)]
+unsafe fn begin(
+    socket: *mut bpf_sock,
+    state: *mut SocketState,
+    seen: &Seen,
+    way: Way,
+    passed: Passed,
+) -> bool {
+    unsafe {
+        let zero = zero();
+        let mut mine = FirstFlow {
+            tuple: seen.tuple(),
+            opened_ns: ring::now(),
+            flags: (*state).flags | socket_flag::FIRST | way.flag(),
+            cpu: bpf_get_smp_processor_id(),
+            tx: Passed { bytes: zero, packets: zero },
+            apart: [zero; 6],
+            rx: Passed { bytes: zero, packets: zero },
+        };
+        // Another CPU may be faster, with this flow or with another: the kernel lets only one in.
+        let Some(first) = FIRST.get_or_insert(socket.cast(), &mut mine) else { return false };
+        if !is(first, &seen.words) {
+            return false;
+        }
+        charge(first, way, passed);
+        if read_volatile(&raw const (*first).opened_ns) == mine.opened_ns
+            && read_volatile(&raw const (*first).cpu) == mine.cpu
+        {
+            record(state, seen, mine.flags);
+        }
+        true
+    }
+}
+
+#[inline(always)]
+unsafe fn record(state: *mut SocketState, seen: &Seen, flags: u32) {
+    ring::emit(kind::PACKET_FLOW, |record: *mut PacketFlowRecord| unsafe {
+        copy_key(&raw mut (*record).process, &raw const (*state).process);
+        (*record).key.cookie = read_volatile(&raw const (*state).cookie);
+        (*record).key.tuple = seen.tuple();
+        (*record).net_ns = read_volatile(&raw const (*state).net_ns);
+        (*record).flags = flags;
+    });
+}
+
+/// Finds or makes the flow's entry in the map and adds to it; a new flow is recorded.
+#[inline(always)]
+unsafe fn further(state: *mut SocketState, seen: &Seen, way: Way, passed: Passed) {
+    unsafe {
+        let key = FlowKey { cookie: (*state).cookie, tuple: seen.tuple() };
+        let mut slot = FLOWS.get_ptr_mut(&key);
+        if slot.is_none() {
+            let value = FlowValue {
+                process: (*state).process,
+                opened_ns: ring::now(),
+                counters: Counters { tx_bytes: 0, rx_bytes: 0, tx_packets: 0, rx_packets: 0 },
+                net_ns: (*state).net_ns,
+                flags: (*state).flags | way.flag(),
+            };
+            let inserted = FLOWS.insert(&key, &value, BPF_NOEXIST.into()).is_ok();
+            // Also after a failure: another CPU may have been faster with the same flow.
+            slot = FLOWS.get_ptr_mut(&key);
+            if inserted {
+                record(state, seen, value.flags);
+            }
+        }
+        match slot {
+            Some(value) => {
+                let (bytes, packets) = match way {
+                    Way::Out => (&raw mut (*value).counters.tx_bytes, &raw mut (*value).counters.tx_packets),
+                    Way::In => (&raw mut (*value).counters.rx_bytes, &raw mut (*value).counters.rx_packets),
+                };
+                add(bytes, passed.bytes);
+                add(packets, passed.packets);
+            }
+            None => {
+                // No room for the flow: its bytes go to the process alone, so that the process's total stays exact.
+                bump(&STATS, stat::FLOW_MAP_FULL);
+                let process = (*state).process;
+                match way {
+                    Way::Out => residue::keep(&process, passed.bytes, 0),
+                    Way::In => residue::keep(&process, 0, passed.bytes),
+                }
             }
         }
     }
-}
-
-#[inline(always)]
-fn orient(packet: &Packet, (source_port, target_port): (u16, u16), way: Way) -> Tuple {
-    let (local, remote, local_port, remote_port) = match way {
-        Way::Out => (packet.source, packet.target, source_port, target_port),
-        Way::In => (packet.target, packet.source, target_port, source_port),
-    };
-    Tuple { local, remote, local_port, remote_port, protocol: packet.protocol, reserved: [0; 3] }
-}
-
-#[inline(always)]
-unsafe fn parse(skb: *mut __sk_buff) -> Option<Packet> {
-    unsafe {
-        match u16::from_be((*skb).protocol as u16) {
-            ETHERTYPE_IPV4 => ipv4(skb),
-            ETHERTYPE_IPV6 => ipv6(skb),
-            _ => None,
-        }
-    }
-}
-
-#[inline(always)]
-unsafe fn ipv4(skb: *mut __sk_buff) -> Option<Packet> {
-    let header: [u8; 20] = unsafe { load(skb, 0)? };
-    Some(Packet {
-        source: mapped([header[12], header[13], header[14], header[15]]),
-        target: mapped([header[16], header[17], header[18], header[19]]),
-        protocol: header[9],
-        header_length: u32::from(header[0] & 0x0f) * 4,
-    })
-}
-
-#[inline(always)]
-unsafe fn ipv6(skb: *mut __sk_buff) -> Option<Packet> {
-    unsafe {
-        let mut protocol = load::<[u8; 1]>(skb, 6)?[0];
-        let mut header_length = IPV6_HEADER;
-        for _ in 0..EXTENSIONS_MAX {
-            let rule = core::ptr::read_volatile(EXTENSIONS.as_ptr().wrapping_add(protocol as usize));
-            if rule.shift == 0 {
-                break;
-            }
-            let [next, length] = load::<[u8; 2]>(skb, header_length)?;
-            header_length += (u32::from(length & rule.mask) + u32::from(rule.plus)) << (rule.shift & 3);
-            protocol = next;
-        }
-        Some(Packet { source: load(skb, 8)?, target: load(skb, 24)?, protocol, header_length })
-    }
-}
-
-/// How long an IPv6 extension header is: `((length & mask) + plus) << shift` bytes.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Extension {
-    mask: u8,
-    plus: u8,
-    /// 0 for a protocol that is no extension header.
-    shift: u8,
-    reserved: u8,
-}
-
-/// By protocol number. A table instead of a choice: each choice in the loop would double what the verifier walks.
-static EXTENSIONS: [Extension; 256] = {
-    let mut rules = [Extension { mask: 0, plus: 0, shift: 0, reserved: 0 }; 256];
-    let in_units_of_8 = Extension { mask: 0xff, plus: 1, shift: 3, reserved: 0 };
-    // Hop-by-hop options, routing, destination options (RFC 8200).
-    rules[0] = in_units_of_8;
-    rules[43] = in_units_of_8;
-    rules[60] = in_units_of_8;
-    // Fragment: always 8 bytes.
-    rules[44] = Extension { mask: 0, plus: 1, shift: 3, reserved: 0 };
-    // Authentication, in units of 4 less two (RFC 4302).
-    rules[51] = Extension { mask: 0xff, plus: 2, shift: 2, reserved: 0 };
-    rules
-};
-
-/// Source port, target port, and bytes of the transport header that are not payload.
-#[inline(always)]
-unsafe fn transport(skb: *mut __sk_buff, packet: &Packet) -> (u16, u16, u32) {
-    let header = match packet.protocol {
-        UDP | UDPLITE => UDP_HEADER,
-        SCTP => 0,
-        _ => return (0, 0, 0),
-    };
-    match unsafe { load::<[u8; 4]>(skb, packet.header_length) } {
-        Some([a, b, c, d]) => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]), header),
-        None => (0, 0, header),
-    }
-}
-
-#[inline(always)]
-unsafe fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
-    let mut value = core::mem::MaybeUninit::<T>::uninit();
-    let size = size_of::<T>() as u32;
-    let failed = unsafe { bpf_skb_load_bytes(skb.cast(), offset, value.as_mut_ptr().cast(), size) };
-    if failed != 0 { None } else { Some(unsafe { value.assume_init() }) }
 }

@@ -22,6 +22,8 @@ pub fn keep(process: &ProcessKey, tx_bytes: u64, rx_bytes: u64) {
             add(&raw mut (*residue).tx_bytes, tx_bytes);
             add(&raw mut (*residue).rx_bytes, rx_bytes);
         },
-        None => bump(&STATS, stat::RESIDUE_MAP_FULL),
+        None => {
+            bump(&STATS, stat::RESIDUE_MAP_FULL);
+        }
     }
 }

@@ -7,14 +7,14 @@ use aya_ebpf::{
     programs::BtfTracePointContext,
 };
 use sekhmet_common::kernel::{
-    Counters, ProcessKey, SocketState, TcpRecord, kind, socket_flag, stat, tcp_state::*,
+    Counters, ProcessKey, SocketState, TcpRecord, kind, socket_flag, stat, tcp_state::*, turn,
 };
 
 use super::{copy_key, residue, tuple};
 use crate::{
-    maps::{SOCKETS, STATS, bump},
+    maps::{SOCKETS, STATS, TURNS, bump, zero},
     offsets::*,
-    ring, task,
+    ring, task, verdict,
 };
 
 /// Number of the bit in `sock.sk_flags` (`enum sock_flags`) that says: the other side's FIN has been received.
@@ -26,53 +26,110 @@ const SOCK_DONE: u64 = 1;
 /// and timers, so the owner is taken from the socket's storage.
 #[inline(always)]
 pub fn set_state(ctx: &BtfTracePointContext) -> i32 {
-    let (socket, old, new): (*const u8, u32, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
-    let (old, new) = (old as u8, new as u8);
-    let wanted = match new {
-        SYN_SENT | ESTABLISHED | LISTEN => true,
-        CLOSE => old != LISTEN,
-        _ => false,
-    };
+    // The kernel does not run a tracing program that is at work on the same processor already.
+    if TURNS.get_ptr_mut(turn::AT_WORK).is_some_and(|at_work| unsafe { read_volatile(at_work) } != 0) {
+        bump(&TURNS, turn::SPARED);
+    }
+    let Some(change) = Change::wanted(ctx) else { return 0 };
+    unsafe { change.tell(storage(change.socket, change.new)) };
+    0
+}
+
+/// The same tracepoint once more, after [`set_state`]: takes care of the changes for which the kernel did not run it.
+///
+/// An interrupt may find the first program at work and bring packets of other connections. It can do so only once
+/// on a processor, so that one of the two is always free.
+#[inline(always)]
+pub fn set_state_again(ctx: &BtfTracePointContext) -> i32 {
+    let Some(change) = Change::wanted(ctx) else { return 0 };
+    let Some(at_work) = TURNS.get_ptr_mut(turn::AT_WORK) else { return 0 };
     unsafe {
-        if !wanted || read::<u16>(socket, &SK_PROTOCOL) != super::socket::TCP as u16 {
-            return 0;
-        }
-        let tcp = bpf_skc_to_tcp_sock(socket.cast_mut().cast()) as *const u8;
-        if tcp.is_null() {
-            return 0;
-        }
-        let state = storage(socket, new);
-        if new == LISTEN {
-            // No connection, but those that come inherit the owner.
-            return 0;
-        }
-        if let Some(state) = state {
-            begin(socket, state, old, new);
-        }
-        record(socket, tcp, state, old, new);
-        if let Some(state) = state
-            && new == CLOSE
+        at_work.write_volatile(1);
+        // Connections without an owner are the kernel's own; those are left to the first program.
+        if let Some(state) = SOCKETS.get(change.socket)
+            && read_volatile(&raw const (*state).told_state) != u32::from(change.new)
         {
-            // The socket may connect again, or listen and hand its storage on.
-            (*state).flags &= !(socket_flag::INBOUND | socket_flag::OUTBOUND);
+            change.tell(Some(state));
         }
+        at_work.write_volatile(0);
     }
     0
 }
 
+/// A change of state that is told.
+struct Change {
+    socket: *const u8,
+    old: u8,
+    new: u8,
+}
+
+impl Change {
+    #[inline(always)]
+    fn wanted(ctx: &BtfTracePointContext) -> Option<Self> {
+        let (socket, old, new): (*const u8, u32, u32) = (ctx.arg(0), ctx.arg(1), ctx.arg(2));
+        let (old, new) = (old as u8, new as u8);
+        let wanted = match new {
+            SYN_SENT | ESTABLISHED | LISTEN => true,
+            CLOSE => old != LISTEN,
+            _ => false,
+        };
+        unsafe {
+            if !wanted || read::<u16>(socket, &SK_PROTOCOL) != super::socket::TCP as u16 {
+                return None;
+            }
+        }
+        Some(Self { socket, old, new })
+    }
+
+    /// Records it and keeps the socket's storage true.
+    #[inline(always)]
+    unsafe fn tell(&self, state: Option<*mut SocketState>) {
+        let Self { socket, old, new } = *self;
+        unsafe {
+            if let Some(state) = state {
+                (*state).told_state = u32::from(new);
+            }
+            if new == LISTEN {
+                // No connection, but those that come inherit the owner and the namespace.
+                if let Some(state) = state {
+                    (*state).net_ns = net_ns(socket);
+                }
+                return;
+            }
+            let tcp = bpf_skc_to_tcp_sock(socket.cast_mut().cast()) as *const u8;
+            if tcp.is_null() {
+                return;
+            }
+            let at_ns = ring::now();
+            if let Some(state) = state {
+                begin(socket, state, old, new, at_ns);
+            }
+            record(socket, tcp, state, old, new, at_ns);
+            if let Some(state) = state
+                && new == CLOSE
+            {
+                // The socket may connect again, or listen and hand its storage on.
+                (*state).flags &= !(socket_flag::INBOUND | socket_flag::OUTBOUND);
+            }
+        }
+    }
+}
+
 /// Keeps a socket's storage true at the beginning of a connection.
 #[inline(always)]
-unsafe fn begin(socket: *const u8, state: *mut SocketState, old: u8, new: u8) {
+unsafe fn begin(socket: *const u8, state: *mut SocketState, old: u8, new: u8, at_ns: u64) {
     unsafe {
         if new == SYN_SENT {
-            (*state).opened_ns = ring::now();
+            (*state).opened_ns = at_ns;
+            (*state).net_ns = net_ns(socket);
             (*state).flags = ((*state).flags & !socket_flag::INBOUND) | socket_flag::OUTBOUND;
-            (*state).told_tx_bytes = 0;
-            (*state).told_rx_bytes = 0;
+            let zero = zero();
+            (*state).told_tx_bytes = zero;
+            (*state).told_rx_bytes = zero;
         } else if new == ESTABLISHED && old == SYN_RECV && (*state).flags & socket_flag::OUTBOUND == 0 {
             // A copy of the listener's storage becomes the connection's own.
             (*state).cookie = bpf_get_socket_cookie(socket.cast_mut().cast());
-            (*state).opened_ns = ring::now();
+            (*state).opened_ns = at_ns;
             (*state).flags |= socket_flag::INBOUND;
         }
     }
@@ -86,15 +143,21 @@ unsafe fn storage(socket: *const u8, new: u8) -> Option<*mut SocketState> {
         if let Some(state) = SOCKETS.get(socket) {
             return Some(state);
         }
+        if new != SYN_SENT && new != LISTEN {
+            return None;
+        }
         let current = bpf_get_current_task_btf() as *const u8;
-        if (new != SYN_SENT && new != LISTEN) || task::is_kernel(current) {
+        if task::is_kernel(current) {
             return None;
         }
         let mut state = fresh(socket, task::key(current), socket_flag::SEEDED);
+        let owner = state.process;
         let state = SOCKETS.get_or_insert(socket, &mut state);
         if state.is_none() {
             bump(&STATS, stat::STORAGE_FAILED);
         }
+        // Its mark, where it has one, is its maker's; that the packets are refused does not depend on it.
+        verdict::subject::bind_socket(socket, &owner);
         state
     }
 }
@@ -105,24 +168,33 @@ unsafe fn storage(socket: *const u8, new: u8) -> Option<*mut SocketState> {
 /// The verifier knows `socket` as a `struct sock`.
 #[inline(always)]
 pub unsafe fn fresh(socket: *const u8, process: ProcessKey, flags: u32) -> SocketState {
+    let zero = zero();
     unsafe {
         SocketState {
             process,
             cookie: bpf_get_socket_cookie(socket.cast_mut().cast()),
             opened_ns: ring::now(),
-            counters: Counters { tx_bytes: 0, rx_bytes: 0, tx_packets: 0, rx_packets: 0 },
-            told_tx_bytes: 0,
-            told_rx_bytes: 0,
             net_ns: net_ns(socket),
             flags,
+            told_state: 0,
+            reserved: 0,
+            told_tx_bytes: zero,
+            told_rx_bytes: zero,
         }
     }
 }
 
 #[inline(always)]
-unsafe fn record(socket: *const u8, tcp: *const u8, state: Option<*mut SocketState>, old: u8, new: u8) {
+unsafe fn record(
+    socket: *const u8,
+    tcp: *const u8,
+    state: Option<*mut SocketState>,
+    old: u8,
+    new: u8,
+    at_ns: u64,
+) {
     unsafe {
-        let Some(mut entry) = ring::begin::<TcpRecord>(kind::TCP) else {
+        let Some(mut entry) = ring::begin::<TcpRecord>(kind::TCP, at_ns) else {
             if new == CLOSE {
                 keep(tcp, state);
             }
@@ -141,7 +213,7 @@ unsafe fn record(socket: *const u8, tcp: *const u8, state: Option<*mut SocketSta
         (*record).old_state = old;
         (*record).new_state = new;
         (*record).reserved = 0;
-        ring::submit(entry);
+        entry.submit();
     }
 }
 

@@ -10,13 +10,6 @@ use crate::offsets::*;
 /// `AF_INET6`.
 pub const AF_INET6: u16 = 10;
 
-/// `::ffff:a.b.c.d` from the four bytes in network order.
-#[inline(always)]
-pub fn mapped(address: [u8; 4]) -> [u8; 16] {
-    let [a, b, c, d] = address;
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
-}
-
 /// Writes the ends of a socket whose type the verifier knows, its port as long as it holds one.
 ///
 /// Into the record's own memory: a stack of 512 bytes has no room for copies.

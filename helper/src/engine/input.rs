@@ -16,8 +16,15 @@ use sekhmet_common::{
 
 pub use self::rules::{
     Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
-    ProgramKey, RefusedSight, Request, Ticket, Wish, WishError, WishResult,
+    ProgramKey, RefusedSight, Request, SeenBy, Ticket, Wish, WishError, WishResult,
 };
+
+/// Time without a packet after which a flow without connection ends, in nanoseconds: half an hour. Resolvers and
+/// chat programs keep their sockets far longer than conntrack's 120 s, and their user sees one conversation.
+///
+/// The engine ends flows by it, and sources forget by it what they keep of a flow; never sooner, unless they say
+/// so by [`FlowEnd::Quiet`].
+pub const QUIET_NS: u64 = 30 * 60 * 1_000_000_000;
 
 /// A process as the kernel names it: a PID alone is used again, together with the start time it is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -226,6 +233,9 @@ pub enum Observation {
     },
     /// A rule refused something.
     Refused(RefusedSight),
+    /// A process asked for what the firewall is to refuse. The firewall counts what it really refused, and does
+    /// not know to whom: this tells it.
+    Attempted(RefusedSight),
     /// Everything that existed before the start was told before this.
     SeedComplete,
     /// Records were lost here.

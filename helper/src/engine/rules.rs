@@ -229,6 +229,7 @@ impl Engine {
             rule: kept.rule.clone(),
             processes: processes.clone(),
             programs: kept.programs.clone(),
+            path: by_path.then(|| kept.rule.subject.exe().clone()),
         };
         self.rules.entries.insert(id, Entry { kept, stage: Stage::Coming });
         self.order(ChangeStep::Add(binding), true, Pending::Add { ticket, id, processes });

@@ -10,7 +10,8 @@ use std::{
 use aya::{
     Ebpf,
     programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, Iter, ProgramError,
+        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Iter,
+        ProgramError,
     },
 };
 
@@ -25,6 +26,23 @@ pub(super) struct Iterators {
     pub(super) sockets: Option<OwnedFd>,
     pub(super) tasks: Option<OwnedFd>,
     pub(super) files: Option<OwnedFd>,
+    pub(super) held: Option<OwnedFd>,
+    pub(super) owned: Option<OwnedFd>,
+    pub(super) names: Option<OwnedFd>,
+}
+
+impl Iterators {
+    fn slot(&mut self, program: &str) -> Option<&mut Option<OwnedFd>> {
+        match program {
+            "dump_sockets" => Some(&mut self.sockets),
+            "seed_tasks" => Some(&mut self.tasks),
+            "seed_sockets" => Some(&mut self.files),
+            "cover_held" => Some(&mut self.held),
+            "cover_owned" => Some(&mut self.owned),
+            "name_files" => Some(&mut self.names),
+            _ => None,
+        }
+    }
 }
 
 /// Loads and attaches one program; says how that went.
@@ -80,6 +98,11 @@ fn attach(
             // beside others.
             program.load().and_then(|()| program.attach(cgroup, CgroupAttachMode::Single)).map_err(said)?;
         }
+        Hook::CgroupAddress(_) => {
+            let program: &mut CgroupSockAddr = program.try_into().map_err(said)?;
+            let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
+            program.load().and_then(|()| program.attach(cgroup, CgroupAttachMode::Single)).map_err(said)?;
+        }
         Hook::CgroupPacket { egress } => {
             let program: &mut CgroupSkb = program.try_into().map_err(said)?;
             let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
@@ -99,12 +122,7 @@ fn attach(
             let fd = program.fd().map_err(said)?;
             let link =
                 sys::link_iterator(fd.as_fd(), map.as_ref().map(AsFd::as_fd)).map_err(|e| e.to_string())?;
-            let slot = match name {
-                "task" => &mut iterators.tasks,
-                "task_file" => &mut iterators.files,
-                _ => &mut iterators.sockets,
-            };
-            *slot = Some(link);
+            *iterators.slot(probe.program).ok_or("nobody reads this iterator")? = Some(link);
         }
     }
     Ok(())

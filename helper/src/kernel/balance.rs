@@ -20,6 +20,8 @@ pub struct KernelCounts {
     pub made: PerKind,
     /// Records without room in the ring.
     pub lost: PerKind,
+    /// Events that no program was run for: neither among those begun nor among those without room.
+    pub missed: PerKind,
 }
 
 /// What became of the records that were read from the ring.
@@ -41,8 +43,9 @@ impl Account {
         let of = |counts: &PerKind| counts.get(at).copied().unwrap_or(0);
         let delivered = of(&self.delivered);
         let lost = of(&self.lost) + of(&kernel.lost);
+        let in_flight = of(&kernel.made).saturating_sub(delivered + lost);
+        let lost = lost + of(&kernel.missed);
         let made = delivered + lost;
-        let in_flight = of(&kernel.made).saturating_sub(made);
         KindBalance { kind, made, delivered, lost, filtered: 0, in_flight }
     }
 }
@@ -71,5 +74,14 @@ mod tests {
         assert_eq!((exec.kind, exec.made, exec.delivered, exec.lost), (RecordKind::Exec, 8, 5, 3));
         assert_eq!(exec.in_flight, 2);
         assert_eq!(exec.made, exec.delivered + exec.lost + exec.filtered);
+    }
+
+    #[test]
+    fn what_no_program_was_run_for_is_made_and_lost_and_not_in_flight() {
+        let mut kernel = KernelCounts::default();
+        kernel.made[kind::TCP as usize] = 4;
+        kernel.missed[kind::TCP as usize] = 3;
+        let line = Account::default().balance_of(kind::TCP as usize, RecordKind::TcpState, &kernel);
+        assert_eq!((line.made, line.delivered, line.lost, line.in_flight), (3, 0, 3, 4));
     }
 }

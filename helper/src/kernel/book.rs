@@ -1,8 +1,8 @@
 //! The flows that were told to the engine, so that only changes are told and nothing stays open for ever.
 //!
 //! Pure: it is fed with records and dumps and answers with observations. Three things end a flow: its own
-//! record; two dumps in a row that do not show its socket (its record was lost); and, for flows without
-//! connections, a time without packets.
+//! record; two dumps in a row that do not show its socket (its record was lost); and, for flows in the kernel's
+//! flow map, a time without packets.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,13 +17,9 @@ use super::{
     clock::Clock,
     decode::{counters, direction, endpoints, process, protocol},
 };
-use crate::engine::input::{FlowEnd, FlowKey, FlowPhase, FlowSight, Observation};
+use crate::engine::input::{FlowEnd, FlowKey, FlowPhase, FlowSight, Observation, QUIET_NS};
 
-/// Time without a packet after which a flow without connection ends: conntrack's time for a UDP stream is 120 s,
-/// WireGuard's and QUIC's keep-alives are shorter.
-pub(super) const QUIET_NS: u64 = 180_000_000_000;
-
-/// The same while the kernel's flow map is more than three quarters full.
+/// Stands in for [`QUIET_NS`] while the kernel's flow map is more than three quarters full.
 const QUIET_CROWDED_NS: u64 = 20_000_000_000;
 
 /// Dumps in a row that must miss a socket: a dump that is read while sockets come and go may skip one.
@@ -125,6 +121,17 @@ impl Book {
         mut take: impl FnMut(&kernel::FlowKey) -> Option<FlowValue>,
     ) -> Vec<Observation> {
         let at_ns = record.header.at_ns;
+        let first = (record.flags & socket_flag::FIRST != 0).then(|| first_of(record));
+        if let Some((key, value)) = first
+            && !self.datagrams.contains_key(&key)
+        {
+            // Its first record was lost, or no dump came between.
+            self.enter(key, value, at_ns);
+        }
+        let mut take = |key: &kernel::FlowKey| match first {
+            Some((its, value)) if its == *key => Some(value),
+            _ => take(key),
+        };
         let keys = self.by_cookie.remove(&record.cookie).unwrap_or_default();
         let mut out: Vec<Observation> =
             keys.iter().filter_map(|key| self.end(key, at_ns, FlowEnd::Released, &mut take)).collect();
@@ -134,21 +141,22 @@ impl Book {
 
     /// A read of the kernel's flow map: tells what moved.
     pub(super) fn flows(&mut self, read: &[(kernel::FlowKey, FlowValue)], now_ns: u64) -> Vec<Observation> {
-        let mut out = Vec::new();
-        for (key, value) in read {
-            let known = self.datagrams.get(key);
-            if known.is_some_and(|known| known.value.counters == value.counters) {
-                continue;
-            }
-            // A flow whose record is still on its way, or was lost, begins when its first packet passed.
-            let at_ns = if known.is_some() { now_ns } else { value.opened_ns };
-            out.push(Observation::Flow(self.datagram_sight(key, value, at_ns)));
-            self.enter(*key, *value, now_ns);
-        }
-        out
+        read.iter().filter_map(|(key, value)| self.counted(key, value, now_ns)).collect()
     }
 
-    /// A dump of all sockets: tells connections that are new here or have moved. `seeding` also tells connected
+    fn counted(&mut self, key: &kernel::FlowKey, value: &FlowValue, now_ns: u64) -> Option<Observation> {
+        let known = self.datagrams.get(key);
+        if known.is_some_and(|known| known.value.counters == value.counters) {
+            return None;
+        }
+        // A flow whose record is still on its way, or was lost, begins when its first packet passed.
+        let at_ns = if known.is_some() { now_ns } else { value.opened_ns };
+        let sight = self.datagram_sight(key, value, at_ns);
+        self.enter(*key, *value, now_ns);
+        Some(Observation::Flow(sight))
+    }
+
+    /// A dump of all sockets: tells connections and first flows that are new here or have moved. `seeding` also tells connected
     /// sockets of other protocols that have had no packet yet.
     pub(super) fn rows(&mut self, rows: &[SocketRow], now_ns: u64, seeding: bool) -> Vec<Observation> {
         let listening: HashSet<(u32, u16)> = rows
@@ -160,6 +168,9 @@ impl Book {
         for row in rows {
             if u32::from(row.tuple.protocol) == TCP {
                 out.extend(self.stream_row(row, now_ns, &listening).map(Observation::Flow));
+            } else if row.flags & socket_flag::FIRST != 0 {
+                let (key, value) = first_in(row);
+                out.extend(self.counted(&key, &value, now_ns));
             } else if seeding && row.flags & socket_flag::SEEDED != 0 && row.tuple.remote_port != 0 {
                 let key = kernel::FlowKey { cookie: row.cookie, tuple: row.tuple };
                 if !self.datagrams.contains_key(&key) {
@@ -211,7 +222,10 @@ impl Book {
             datagram.misses = if gone { datagram.misses + 1 } else { 0 };
             if datagram.misses >= MISSES {
                 over.push((*key, FlowEnd::Vanished));
-            } else if dump_ns.saturating_sub(datagram.moved_ns) > quiet_ns {
+            } else if datagram.value.flags & socket_flag::FIRST == 0
+                && dump_ns.saturating_sub(datagram.moved_ns) > quiet_ns
+            {
+                // A first flow takes no room from others; it lives with its socket, and the engine ages it.
                 over.push((*key, FlowEnd::Quiet));
             }
         }
@@ -312,6 +326,18 @@ impl Book {
             counters,
         }
     }
+}
+
+/// The first flow of a socket as its end tells it.
+fn first_of(record: &SocketClosedRecord) -> (kernel::FlowKey, FlowValue) {
+    let SocketClosedRecord { process, cookie, tuple, counters, opened_ns, net_ns, flags, .. } = *record;
+    (kernel::FlowKey { cookie, tuple }, FlowValue { process, opened_ns, counters, net_ns, flags })
+}
+
+/// The first flow of a socket as a dump tells it.
+fn first_in(row: &SocketRow) -> (kernel::FlowKey, FlowValue) {
+    let SocketRow { process, cookie, tuple, counters, opened_ns, net_ns, flags, .. } = *row;
+    (kernel::FlowKey { cookie, tuple }, FlowValue { process, opened_ns, counters, net_ns, flags })
 }
 
 /// `IPPROTO_TCP`.

@@ -8,20 +8,21 @@ use sekhmet_common::{
     flow::{Counters, Direction, Endpoint, Protocol},
     kernel::{
         self, ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, ForkRecord, Header, PacketFlowRecord, Plain,
-        SocketClosedRecord, Task, TcpRecord, Tuple, kind, read_plain, socket_flag,
+        RefusedRecord, SocketClosedRecord, Task, TcpRecord, Tuple, kind, read_plain, socket_flag,
     },
 };
 
-use crate::engine::input::{ProcessImage, ProcessKey, Uids};
+use crate::engine::input::{ProcessImage, ProcessKey, ProgramKey, Uids};
 
 /// Kinds of ring records, by their number.
-pub(super) const KINDS: [(u32, RecordKind); 6] = [
+pub(super) const KINDS: [(u32, RecordKind); 7] = [
     (kind::EXEC, RecordKind::Exec),
     (kind::FORK, RecordKind::Fork),
     (kind::EXIT, RecordKind::Exit),
     (kind::TCP, RecordKind::TcpState),
     (kind::PACKET_FLOW, RecordKind::PacketFlow),
     (kind::SOCKET_CLOSED, RecordKind::SocketClosed),
+    (kind::REFUSED, RecordKind::Refused),
 ];
 
 /// One record out of the ring.
@@ -39,6 +40,8 @@ pub enum Record {
     PacketFlow(PacketFlowRecord),
     /// A socket was released.
     SocketClosed(SocketClosedRecord),
+    /// Something was refused for the first time.
+    Refused(RefusedRecord),
 }
 
 /// Why bytes are no record.
@@ -103,6 +106,7 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, DecodeError> {
         kind::TCP => whole(bytes, header).map(Record::Tcp),
         kind::PACKET_FLOW => whole(bytes, header).map(Record::PacketFlow),
         kind::SOCKET_CLOSED => whole(bytes, header).map(Record::SocketClosed),
+        kind::REFUSED => whole(bytes, header).map(Record::Refused),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }
@@ -126,6 +130,7 @@ impl Record {
             Self::Tcp(r) => &r.header,
             Self::PacketFlow(r) => &r.header,
             Self::SocketClosed(r) => &r.header,
+            Self::Refused(r) => &r.header,
         }
     }
 }
@@ -152,7 +157,7 @@ pub fn image(task: &Task) -> ProcessImage {
         cgroup_id: task.cgroup_id,
         net_ns: task.namespaces.net,
         mnt_ns: task.namespaces.mnt,
-        program: None,
+        program: program(task.program),
         comm: Text::from(until_nul(&task.comm)),
         filename: Text::default(),
         argv: None,
@@ -170,6 +175,10 @@ pub fn executed(record: &ExecRecord) -> ProcessImage {
         argv_truncated: record.argv_full_length > record.argv_length,
         ..image(&record.task)
     }
+}
+
+fn program(key: kernel::ProgramKey) -> Option<ProgramKey> {
+    (key.inode != 0).then_some(ProgramKey { device: key.device, inode: key.inode })
 }
 
 /// Who owns something; nothing for the kernel.
@@ -296,7 +305,8 @@ mod tests {
                 kind::EXIT => size_of::<ExitRecord>(),
                 kind::TCP => size_of::<TcpRecord>(),
                 kind::PACKET_FLOW => size_of::<PacketFlowRecord>(),
-                _ => size_of::<SocketClosedRecord>(),
+                kind::SOCKET_CLOSED => size_of::<SocketClosedRecord>(),
+                _ => size_of::<RefusedRecord>(),
             };
             let mut bytes = vec![0; length];
             bytes[..4].copy_from_slice(&number.to_ne_bytes());
@@ -322,7 +332,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_bytes_make_it_panic(kind in 0u32..9, mut bytes in proptest::collection::vec(any::<u8>(), 0..1500)) {
+        fn no_bytes_make_it_panic(kind in 0u32..10, mut bytes in proptest::collection::vec(any::<u8>(), 0..1500)) {
             if bytes.len() >= 8 {
                 let length = bytes.len() as u32;
                 bytes[..4].copy_from_slice(&kind.to_ne_bytes());

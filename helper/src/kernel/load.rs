@@ -7,18 +7,20 @@ use aya::{
     maps::{MapData, PerCpuArray, RingBuf},
 };
 use sekhmet_common::{
-    coverage::Source,
+    coverage::{Mode, Source, SourceStatus},
     kernel::{
-        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FlowKey, FlowValue, ProcessKey, Residue,
-        SocketState,
+        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, Policy, ProcessKey,
+        ProgramKey, RefusalKey, RefusalValue, Residue, SocketState,
     },
 };
 
 use super::{
     attach::{Iterators, chain, open_cgroup, try_probe},
     btf::{self, BtfError},
+    missed::Watched,
     object::OBJECT,
     offsets,
+    policy::{self, Policies},
     probes::{Outcome, PROBES},
 };
 
@@ -90,11 +92,16 @@ pub struct Kernel {
     pub(super) made: PerCpuArray<MapData, u64>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) stats: PerCpuArray<MapData, u64>,
+    pub(super) turns: PerCpuArray<MapData, u64>,
+    pub(super) watched: Watched,
     pub(super) flows: MapData,
     pub(super) residues: MapData,
+    pub(super) refusals: MapData,
     pub(super) flows_max: usize,
     pub(super) iterators: Iterators,
     outcomes: Vec<Outcome>,
+    policies: Option<Policies>,
+    notes: Vec<Source>,
 }
 
 /// Loads the embedded object and attaches what can be attached.
@@ -125,6 +132,8 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     drop(bytes);
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&types)).override_global(ABI_SYMBOL, &ABI_VERSION, true);
+    let (net_ns, tgid) = (policy::own_net_ns(), std::process::id());
+    loader.override_global("HOST_NET_NS", &net_ns, true).override_global("HELPER_TGID", &tgid, true);
     loader.map_max_entries("EVENTS", options.events_bytes).map_max_entries("FLOWS", options.flows_max);
     for (name, value) in &globals {
         loader.override_global(name, value, true);
@@ -133,21 +142,28 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     check_sizes(&ebpf)?;
     let cgroup = open_cgroup(options.cgroup.as_deref());
     let mut iterators = Iterators::default();
-    let outcomes = PROBES
+    let outcomes: Vec<Outcome> = PROBES
         .iter()
         .map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut iterators, &options.without))
         .collect();
+    let policies = Policies::take(&mut ebpf, &mut iterators, &outcomes, net_ns)?;
+    let watched = Watched::new(&ebpf, |name| outcomes.iter().any(|o| o.is(name) && o.attached()));
     Ok(Kernel {
+        policies: Some(policies),
+        watched,
+        turns: take_typed(&mut ebpf, "TURNS")?,
         events: take_typed(&mut ebpf, "EVENTS")?,
         made: take_typed(&mut ebpf, "MADE")?,
         lost: take_typed(&mut ebpf, "LOST")?,
         stats: take_typed(&mut ebpf, "STATS")?,
         flows: take_hash(&mut ebpf, "FLOWS")?,
         residues: take_hash(&mut ebpf, "RESIDUES")?,
+        refusals: take_hash(&mut ebpf, "REFUSALS")?,
         flows_max: options.flows_max as usize,
         ebpf,
         iterators,
         outcomes,
+        notes: Vec::new(),
     })
 }
 
@@ -159,7 +175,12 @@ impl Kernel {
 
     /// Whether this probe is at work.
     pub fn attached(&self, program: &str) -> bool {
-        self.outcomes.iter().any(|o| o.probe.program == program && o.attached())
+        self.outcomes.iter().any(|o| o.is(program) && o.attached())
+    }
+
+    /// The hold on what is refused to whom, for the thread that carries out rules; once.
+    pub fn take_policies(&mut self) -> Option<Policies> {
+        self.policies.take()
     }
 
     /// Whether every probe is at work.
@@ -167,9 +188,22 @@ impl Kernel {
         self.outcomes.iter().all(Outcome::attached)
     }
 
-    /// The lines for the coverage panel.
+    /// A program that was refused and has no replacement means that something is not seen.
+    pub fn mode(&self) -> Mode {
+        let misses = self.outcomes.iter().any(|o| o.source(0).status == SourceStatus::Missing);
+        if misses { Mode::Reduced } else { Mode::Full }
+    }
+
+    /// The lines for the coverage panel: one for each probe, and those that were [noted](Self::note).
     pub fn sources(&self) -> Vec<Source> {
-        self.outcomes.iter().map(Outcome::source).collect()
+        let missed = self.missed().unwrap_or_default();
+        let lines = self.outcomes.iter().zip(missed.by_probe).map(|(outcome, missed)| outcome.source(missed));
+        lines.chain(self.notes.iter().cloned()).collect()
+    }
+
+    /// Adds a line to the coverage panel.
+    pub fn note(&mut self, line: Source) {
+        self.notes.push(line);
     }
 }
 
@@ -180,6 +214,10 @@ fn check_sizes(ebpf: &Ebpf) -> Result<(), LoadError> {
         ("FLOWS", size_of::<FlowKey>(), size_of::<FlowValue>()),
         ("RESIDUES", size_of::<ProcessKey>(), size_of::<Residue>()),
         ("SOCKETS", size_of::<i32>(), size_of::<SocketState>()),
+        ("POLICIES", size_of::<ProcessKey>(), size_of::<Policy>()),
+        ("PROGRAMS", size_of::<ProgramKey>(), size_of::<Policy>()),
+        ("REFUSALS", size_of::<RefusalKey>(), size_of::<RefusalValue>()),
+        ("FIRST", size_of::<i32>(), size_of::<FirstFlow>()),
     ];
     for (name, key, value) in expected {
         let (Some(Map::HashMap(data)) | Some(Map::SkStorage(data))) = ebpf.map(name) else {
@@ -193,11 +231,14 @@ fn check_sizes(ebpf: &Ebpf) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn take_typed<T: TryFrom<aya::maps::Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, LoadError> {
+pub(super) fn take_typed<T: TryFrom<aya::maps::Map>>(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+) -> Result<T, LoadError> {
     ebpf.take_map(name).and_then(|map| T::try_from(map).ok()).ok_or(LoadError::Map(name))
 }
 
-fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
+pub(super) fn take_hash(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, LoadError> {
     match ebpf.take_map(name) {
         Some(aya::maps::Map::HashMap(data)) => Ok(data),
         _ => Err(LoadError::Map(name)),

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crossbeam_channel::{Sender, TrySendError};
-use sekhmet_common::coverage::KindBalance;
+use sekhmet_common::coverage::{KindBalance, Mode, Source};
 
 use super::balance::{Account, KernelCounts, PerKind, count};
 use crate::engine::input::{Input, Observation};
@@ -28,12 +28,20 @@ pub(super) struct Outbox {
     /// A message that found no room.
     refused: Option<(Input, PerKind)>,
     balance: Option<Vec<KindBalance>>,
+    coverage: Option<(Mode, Vec<Source>)>,
     account: Account,
 }
 
 impl Outbox {
     pub(super) fn new(sender: Sender<Input>) -> Self {
-        Self { sender, waiting: VecDeque::new(), refused: None, balance: None, account: Account::default() }
+        Self {
+            sender,
+            waiting: VecDeque::new(),
+            refused: None,
+            balance: None,
+            coverage: None,
+            account: Account::default(),
+        }
     }
 
     /// Adds what comes from no record.
@@ -73,6 +81,11 @@ impl Outbox {
         self.balance = Some(balance);
     }
 
+    /// Tells these sources after everything that waits; only the newest word matters.
+    pub(super) fn set_coverage(&mut self, mode: Mode, sources: Vec<Source>) {
+        self.coverage = Some((mode, sources));
+    }
+
     /// Hands over what the channel has room for. Whether anybody still receives.
     pub(super) fn flush(&mut self) -> bool {
         while let Some((input, records)) = self.refused.take().or_else(|| self.next_message()) {
@@ -94,7 +107,9 @@ impl Outbox {
 
     fn next_message(&mut self) -> Option<(Input, PerKind)> {
         if self.waiting.is_empty() {
-            return self.balance.take().map(|balance| (Input::Balance(balance), PerKind::default()));
+            let coverage = self.coverage.take().map(|(mode, sources)| Input::Coverage { mode, sources });
+            let input = coverage.or_else(|| self.balance.take().map(Input::Balance))?;
+            return Some((input, PerKind::default()));
         }
         let mut records = PerKind::default();
         let message = self.waiting.drain(..self.waiting.len().min(MESSAGE));
@@ -118,6 +133,7 @@ fn ends(observation: &Observation) -> bool {
             | Observation::Exited { .. }
             | Observation::Residue { .. }
             | Observation::Lost { .. }
+            | Observation::Refused(_)
             | Observation::SeedComplete
     )
 }

@@ -14,6 +14,8 @@ pub enum Hook {
     Tracepoint(&'static str),
     /// Creation and release of sockets, at the root of the cgroup-v2 tree.
     CgroupSocket(&'static str),
+    /// Addresses that programs connect or send to, at the root of the cgroup-v2 tree.
+    CgroupAddress(&'static str),
     /// Packets of sockets, at the root of the cgroup-v2 tree.
     CgroupPacket {
         /// Packets that leave; otherwise packets that arrive.
@@ -32,7 +34,7 @@ impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tracepoint(name) => write!(f, "tp_btf {name}"),
-            Self::CgroupSocket(name) => write!(f, "cgroup/{name}"),
+            Self::CgroupSocket(name) | Self::CgroupAddress(name) => write!(f, "cgroup/{name}"),
             Self::CgroupPacket { egress: true } => write!(f, "cgroup_skb/egress"),
             Self::CgroupPacket { egress: false } => write!(f, "cgroup_skb/ingress"),
             Self::Iterator(name) => write!(f, "iter/{name}"),
@@ -59,7 +61,7 @@ pub struct Probe {
 }
 
 /// Every probe, in the order in which they are attached: owners before what needs them.
-pub static PROBES: [Probe; 11] = [
+pub static PROBES: [Probe; 19] = [
     Probe {
         program: "socket_create",
         hook: Hook::CgroupSocket("sock_create"),
@@ -101,6 +103,15 @@ pub static PROBES: [Probe; 11] = [
         cost: "connections that live shorter than a poll are missed, and so is the reason of their end",
     },
     Probe {
+        // After the one above, so that it is called after it.
+        program: "tcp_state_again",
+        hook: Hook::Tracepoint("inet_sock_set_state"),
+        since: "5.12",
+        capability: "TCP, no gaps",
+        replacement: "tp_btf inet_sock_set_state alone",
+        cost: "some of very many connections begin or end unnoticed; how many is counted as lost",
+    },
+    Probe {
         program: "packet_out",
         hook: Hook::CgroupPacket { egress: true },
         since: "5.2",
@@ -122,7 +133,7 @@ pub static PROBES: [Probe; 11] = [
         since: "5.9",
         capability: "socket end",
         replacement: "iter/bpf_sk_storage_map",
-        cost: "ends of UDP sockets are noticed two polls later",
+        cost: "ends of UDP sockets are noticed two polls later, and what passed since the last poll is not",
     },
     Probe {
         program: "dump_sockets",
@@ -148,6 +159,62 @@ pub static PROBES: [Probe; 11] = [
         replacement: "",
         cost: "connections older than the helper are not seen",
     },
+    Probe {
+        program: "connect4",
+        hook: Hook::CgroupAddress("connect4"),
+        since: "5.10",
+        capability: "blocking IPv4",
+        replacement: "",
+        cost: "processes cannot be blocked",
+    },
+    Probe {
+        program: "connect6",
+        hook: Hook::CgroupAddress("connect6"),
+        since: "5.10",
+        capability: "blocking IPv6",
+        replacement: "",
+        cost: "processes cannot be blocked",
+    },
+    Probe {
+        program: "sendmsg4",
+        hook: Hook::CgroupAddress("sendmsg4"),
+        since: "5.15",
+        capability: "blocking shared IPv4 datagrams",
+        replacement: "cgroup_skb/egress",
+        cost: "a blocked process can send through a UDP socket that another one made for it after the block",
+    },
+    Probe {
+        program: "sendmsg6",
+        hook: Hook::CgroupAddress("sendmsg6"),
+        since: "5.15",
+        capability: "blocking shared IPv6 datagrams",
+        replacement: "cgroup_skb/egress",
+        cost: "a blocked process can send through a UDP socket that another one made for it after the block",
+    },
+    Probe {
+        program: "cover_held",
+        hook: Hook::Iterator("task_file"),
+        since: "5.11",
+        capability: "blocking open sockets",
+        replacement: "",
+        cost: "sockets that are open when a block begins are not blocked",
+    },
+    Probe {
+        program: "cover_owned",
+        hook: Hook::StorageIterator { map: "SOCKETS" },
+        since: "5.11",
+        capability: "blocking unlisted sockets",
+        replacement: "iter/task_file",
+        cost: "sockets of io_uring that are open when a block begins are not blocked",
+    },
+    Probe {
+        program: "name_files",
+        hook: Hook::Iterator("task_file"),
+        since: "5.8",
+        capability: "programs by file",
+        replacement: "stat(2)",
+        cost: "blocked programs are not recognised on file systems with device numbers of their own",
+    },
 ];
 
 /// What became of a probe.
@@ -167,13 +234,19 @@ impl Outcome {
         self.refused.is_none()
     }
 
-    /// The line for the coverage panel.
-    pub fn source(&self) -> Source {
+    /// Whether this is the program of that name.
+    pub fn is(&self, program: &str) -> bool {
+        self.probe.program == program
+    }
+
+    /// The line for the coverage panel. `missed` is how many events the kernel did not run the program for.
+    pub fn source(&self, missed: u64) -> Source {
         let Probe { capability, hook, replacement, cost, .. } = *self.probe;
         let (source, status, cost) = match (&self.refused, replacement) {
-            (None, _) => (hook.to_string(), SourceStatus::Best, ""),
-            (Some(_), "") => (String::new(), SourceStatus::Missing, cost),
-            (Some(_), _) => (replacement.to_owned(), SourceStatus::Reduced, cost),
+            (None, _) if missed > 0 => (hook.to_string(), SourceStatus::Reduced, lost(missed)),
+            (None, _) => (hook.to_string(), SourceStatus::Best, String::new()),
+            (Some(_), "") => (String::new(), SourceStatus::Missing, cost.to_owned()),
+            (Some(_), _) => (replacement.to_owned(), SourceStatus::Reduced, cost.to_owned()),
         };
         let reason = self.refused.clone().unwrap_or_default();
         Source {
@@ -186,6 +259,10 @@ impl Outcome {
     }
 }
 
+fn lost(missed: u64) -> String {
+    format!("{missed} events were lost: the kernel does not run a program that is at work already")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -193,12 +270,16 @@ mod tests {
     #[test]
     fn refusals_say_what_they_cost() {
         let refused =
-            |probe| Outcome { probe, refused: Some("no".into()), verified_instructions: None }.source();
+            |probe| Outcome { probe, refused: Some("no".into()), verified_instructions: None }.source(0);
         let by_name = |name| PROBES.iter().find(|p| p.program == name).unwrap();
         assert_eq!(refused(by_name("packet_in")).status, SourceStatus::Missing);
         let reduced = refused(by_name("tcp_state"));
         assert_eq!((reduced.status, reduced.reason), (SourceStatus::Reduced, Text::from("no")));
-        let works = Outcome { probe: &PROBES[0], refused: None, verified_instructions: None }.source();
+        let works = Outcome { probe: &PROBES[0], refused: None, verified_instructions: None };
+        let misses = works.source(12);
+        assert_eq!(misses.status, SourceStatus::Reduced);
+        assert!(misses.cost.to_string().starts_with("12 events were lost"), "{misses:?}");
+        let works = works.source(0);
         assert_eq!((works.status, works.source), (SourceStatus::Best, Text::from("cgroup/sock_create")));
     }
 }

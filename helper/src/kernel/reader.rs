@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
     flow::Counters,
-    kernel::{FlowKey, FlowValue, ProcessKey, Residue},
+    kernel::{FlowKey, FlowValue, ProcessKey, Residue, policy::REFUSALS_MAX},
 };
 
 use super::{
@@ -28,6 +28,8 @@ use super::{
     log::KernelLog,
     outbox::Outbox,
     reading::take_flow,
+    refusals::Told,
+    sys,
 };
 use crate::{
     engine::input::{Input, Observation, ProcessKey as EngineKey},
@@ -36,6 +38,9 @@ use crate::{
 
 /// The longest time a record waits in a ring that is far from full.
 const RING_WAIT: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Polls between two looks whether the processes that have residues are still there.
+const RESIDUES_KEPT: u32 = 10;
 
 /// Time between two polls of the counters while a client watches.
 pub const INTERVAL_WATCHED: Duration = Duration::from_secs(1);
@@ -129,9 +134,13 @@ struct Worker {
     clock: Clock,
     /// Residues that were told.
     residues: HashMap<ProcessKey, Residue>,
+    refusals: Told,
+    polls: u32,
     /// Losses that were told.
     lost: PerKind,
     malformed: u64,
+    /// Events that no program was run for, as told on the coverage panel.
+    missed: PerKind,
 }
 
 impl Worker {
@@ -145,8 +154,11 @@ impl Worker {
             outbox: Outbox::new(sender),
             clock,
             residues: HashMap::new(),
+            refusals: Told::default(),
+            polls: 0,
             lost: PerKind::default(),
             malformed: 0,
+            missed: PerKind::default(),
         }
     }
 
@@ -186,11 +198,11 @@ impl Worker {
     }
 
     fn drain(&mut self) {
-        let Self { kernel, book, outbox, clock, malformed, .. } = self;
+        let Self { kernel, book, outbox, clock, malformed, refusals, .. } = self;
         let flows = kernel.flows.fd().as_fd();
         while let Some(bytes) = kernel.events.next() {
             match decode_record(&bytes) {
-                Ok(record) => observe(&record, *clock, book, outbox, |key| take(flows, key)),
+                Ok(record) => observe(&record, *clock, book, refusals, outbox, |key| take(flows, key)),
                 Err(error) => {
                     outbox.lose(error.kind());
                     if *malformed == 0 {
@@ -222,6 +234,7 @@ impl Worker {
         let over = self.book.settle(alive.as_ref(), now_ns, crowded, |key| take(map, key));
         self.outbox.extend(over);
         self.tell_residues();
+        self.tell_refusals(now_ns);
         self.outbox.push(Observation::PollComplete { at: self.clock.wall(now_ns) });
         self.tell_losses(now_ns);
     }
@@ -231,19 +244,41 @@ impl Worker {
             return;
         };
         for (key, residue) in &residues {
-            let told = self.residues.get(key).copied().unwrap_or_default();
-            let counters = Counters {
-                tx_bytes: residue.tx_bytes.saturating_sub(told.tx_bytes),
-                rx_bytes: residue.rx_bytes.saturating_sub(told.rx_bytes),
-                ..Counters::default()
-            };
-            if let Some(owner) = process(*key)
-                && counters != Counters::default()
-            {
-                self.outbox.push(Observation::Residue { owner, counters });
-            }
+            self.tell_residue(*key, *residue);
         }
         self.residues = residues;
+        self.polls = self.polls.wrapping_add(1);
+        if self.residues.is_empty() || !self.polls.is_multiple_of(RESIDUES_KEPT) {
+            return;
+        }
+        // A connection that outlives its process may still leave something; then the entry begins anew.
+        let over = or_warn(self.kernel.take_residues_of_gone(), "cannot forget residues").unwrap_or_default();
+        for (key, residue) in over {
+            self.tell_residue(key, residue);
+            self.residues.remove(&key);
+        }
+    }
+
+    fn tell_residue(&mut self, key: ProcessKey, residue: Residue) {
+        let told = self.residues.get(&key).copied().unwrap_or_default();
+        let counters = Counters {
+            tx_bytes: residue.tx_bytes.saturating_sub(told.tx_bytes),
+            rx_bytes: residue.rx_bytes.saturating_sub(told.rx_bytes),
+            ..Counters::default()
+        };
+        if let Some(owner) = process(key)
+            && counters != Counters::default()
+        {
+            self.outbox.push(Observation::Residue { owner, counters });
+        }
+    }
+
+    fn tell_refusals(&mut self, now_ns: u64) {
+        let Some(entries) = or_warn(self.kernel.read_refusals(), "cannot read the refusals") else { return };
+        let map = self.kernel.refusals.fd().as_fd();
+        let take = |key: &_| or_warn(sys::take(map, key), "cannot take a refusal").flatten();
+        let sights = self.refusals.read(&entries, REFUSALS_MAX, now_ns, self.clock, take);
+        self.outbox.extend(sights);
     }
 
     fn tell_losses(&mut self, now_ns: u64) {
@@ -264,6 +299,11 @@ impl Worker {
             }
         }
         self.outbox.set_balance(balance);
+        if counts.missed != self.missed {
+            self.missed = counts.missed;
+            let (mode, sources) = (self.kernel.mode(), self.kernel.sources());
+            self.outbox.set_coverage(mode, sources);
+        }
     }
 }
 
@@ -272,6 +312,7 @@ fn observe(
     record: &Record,
     clock: Clock,
     book: &mut Book,
+    refusals: &mut Told,
     outbox: &mut Outbox,
     take: impl FnMut(&FlowKey) -> Option<FlowValue>,
 ) {
@@ -285,6 +326,7 @@ fn observe(
         }
         Record::Tcp(tcp) => book.tcp(tcp),
         Record::PacketFlow(packet) => book.packet_flow(packet),
+        Record::Refused(refused) => refusals.first(refused, clock),
         Record::SocketClosed(closed) => {
             let mut ended = book.released(closed, take);
             let last = ended.pop();

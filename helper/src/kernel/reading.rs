@@ -3,19 +3,21 @@
 //! None of it needs a capability on Linux 5.19 and later.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use aya::maps::{MapData, PerCpuArray};
 use sekhmet_common::kernel::{
-    FlowKey, FlowValue, Plain, ProcessKey, Residue, SocketRow, Task, kind, read_plain, stat,
+    FlowKey, FlowValue, Plain, ProcessKey, RefusalKey, RefusalValue, Residue, SocketRow, Task, kind,
+    read_plain, stat,
 };
 
 use super::{
     balance::{KernelCounts, PerKind},
     load::Kernel,
+    missed::{Missed, spared},
     sys,
 };
 
@@ -63,6 +65,35 @@ impl Kernel {
         Ok(sys::read_hash(self.residues.fd().as_fd(), BATCH)?.into_iter().collect())
     }
 
+    /// What was refused, and how often, since the programs were loaded.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn read_refusals(&self) -> io::Result<Vec<(RefusalKey, RefusalValue)>> {
+        sys::read_hash(self.refusals.fd().as_fd(), BATCH)
+    }
+
+    /// Removes the residues of processes that are gone and returns the last of them; nothing if the kernel has no
+    /// iterator over processes.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn take_residues_of_gone(&self) -> io::Result<Vec<(ProcessKey, Residue)>> {
+        // In this order: whoever begins in between has a residue in neither.
+        let residues = self.read_residues()?;
+        if residues.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Some(tasks) = self.dump_tasks()? else { return Ok(Vec::new()) };
+        let alive: HashSet<ProcessKey> = tasks.iter().map(|task| task.process).collect();
+        let map = self.residues.fd().as_fd();
+        let mut taken = Vec::new();
+        for key in residues.into_keys().filter(|key| !alive.contains(key)) {
+            taken.extend(sys::take(map, &key)?.map(|residue| (key, residue)));
+        }
+        Ok(taken)
+    }
+
     /// Removes a flow and returns its last counters.
     ///
     /// # Errors
@@ -71,15 +102,44 @@ impl Kernel {
         take_flow(self.flows.fd().as_fd(), key)
     }
 
-    /// Records made and lost so far, of all CPUs.
+    /// Records made and lost so far, of all CPUs, and events that no program was run for.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn counts(&self) -> Result<KernelCounts, aya::maps::MapError> {
+    pub fn counts(&self) -> io::Result<KernelCounts> {
         // In this order, see `KernelCounts`.
-        let lost = per_kind(&self.lost)?;
-        let made = per_kind(&self.made)?;
-        Ok(KernelCounts { made, lost })
+        let lost = per_kind(&self.lost).map_err(io::Error::other)?;
+        let made = per_kind(&self.made).map_err(io::Error::other)?;
+        Ok(KernelCounts { made, lost, missed: self.missed()?.by_kind })
+    }
+
+    /// Events that no program was run for.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub(super) fn missed(&self) -> io::Result<Missed> {
+        self.watched.read(|| spared(&self.turns))
+    }
+
+    /// Does once, without any effect, all that will be done from now on: reads maps and counters, changes and takes
+    /// elements, begins to walk. To be tried before rights are given away for good.
+    ///
+    /// # Errors
+    /// What the kernel says to the first thing that it refuses.
+    pub fn rehearse(&self) -> io::Result<()> {
+        self.read_flows()?;
+        self.read_residues()?;
+        self.counts()?;
+        self.stat(stat::FLOW_MAP_FULL).map_err(io::Error::other)?;
+        // Nothing is there under these keys: no process has the number 0, and no socket this cookie.
+        sys::change(self.residues.fd().as_fd(), &ProcessKey::default(), &Residue::default())?;
+        self.take_flow(&FlowKey::default())?;
+        for link in
+            [&self.iterators.sockets, &self.iterators.tasks, &self.iterators.files].into_iter().flatten()
+        {
+            sys::open_iterator(link.as_fd())?;
+        }
+        Ok(())
     }
 
     /// One of the counters of [`stat`], of all CPUs.
@@ -97,6 +157,11 @@ pub(super) fn take_flow(map: BorrowedFd<'_>, key: &FlowKey) -> io::Result<Option
     sys::take(map, key)
 }
 
+/// One of the slots of `turn`, of all CPUs.
+pub(super) fn turns(map: &PerCpuArray<MapData, u64>, slot: u32) -> Result<u64, aya::maps::MapError> {
+    Ok(map.get(&slot, 0)?.iter().sum())
+}
+
 fn per_kind(counters: &PerCpuArray<MapData, u64>) -> Result<PerKind, aya::maps::MapError> {
     let mut out = PerKind::default();
     for (slot, index) in out.iter_mut().zip(0..kind::END) {
@@ -106,7 +171,7 @@ fn per_kind(counters: &PerCpuArray<MapData, u64>) -> Result<PerKind, aya::maps::
 }
 
 /// Runs an iterator from its beginning to its end.
-fn rows<T: Plain>(link: &OwnedFd) -> io::Result<Vec<T>> {
+pub(super) fn rows<T: Plain>(link: &OwnedFd) -> io::Result<Vec<T>> {
     let mut bytes = Vec::new();
     sys::open_iterator(link.as_fd())?.read_to_end(&mut bytes)?;
     Ok(bytes.chunks_exact(size_of::<T>()).filter_map(read_plain).collect())

@@ -4,16 +4,22 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
 };
 
 use sekhmet_common::kernel::Plain;
 
 /// Commands (`enum bpf_cmd`).
+const UPDATE: libc::c_long = 2;
+const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const LOOKUP_AND_DELETE: libc::c_long = 21;
 const LOOKUP_BATCH: libc::c_long = 24;
 const LINK_CREATE: libc::c_long = 28;
 const ITER_CREATE: libc::c_long = 33;
+/// The element must be there (`BPF_EXIST`).
+const EXIST: u64 = 2;
+/// Bytes of `struct bpf_prog_info` up to and with `recursion_misses`, which is the last of them.
+const PROGRAM_INFO: usize = 216;
 /// `BPF_TRACE_ITER` (`enum bpf_attach_type`).
 const TRACE_ITER: u32 = 28;
 
@@ -50,6 +56,59 @@ struct ElementAttr {
     key: u64,
     value: u64,
     flags: u64,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct InfoAttr {
+    fd: u32,
+    length: u32,
+    info: u64,
+}
+
+/// How often the kernel did not run a program because it was at work on the same processor already
+/// (`BPF_OBJ_GET_INFO_BY_FD`; the counter is there since Linux 5.12, before that this is 0).
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn missed(program: &OwnedFd) -> io::Result<u64> {
+    let mut info = [0_u64; PROGRAM_INFO / 8];
+    let attr = InfoAttr {
+        fd: number(program.as_raw_fd()),
+        length: PROGRAM_INFO as u32,
+        info: info.as_mut_ptr().expose_provenance() as u64,
+    };
+    // SAFETY: the attribute leads to as many bytes as it says, all of them zero, as the kernel wants it.
+    unsafe { bpf(OBJ_GET_INFO_BY_FD, &attr)? };
+    Ok(info.last().copied().unwrap_or(0))
+}
+
+/// A second descriptor of the same thing.
+///
+/// # Errors
+/// No descriptor is left.
+pub(super) fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
+    fd.as_fd().try_clone_to_owned()
+}
+
+/// Changes an element that is there already (`BPF_MAP_UPDATE_ELEM`); whether it was there.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn change<K: Plain, V: Plain>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<bool> {
+    let attr = ElementAttr {
+        map: number(map.as_raw_fd()),
+        key: core::ptr::from_ref(key).expose_provenance() as u64,
+        value: core::ptr::from_ref(value).expose_provenance() as u64,
+        flags: EXIST,
+        ..ElementAttr::default()
+    };
+    // SAFETY: key and value are live and of the map's own sizes, which the loader checked.
+    match unsafe { bpf(UPDATE, &attr) } {
+        Ok(_) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 /// Binds an iterator program, to a map for those that walk one (`BPF_LINK_CREATE`, since Linux 5.8; maps 5.9).

@@ -10,7 +10,7 @@ use sekhmet_common::time::Timestamp;
 
 use crate::{
     bus::Outlet,
-    engine::input::{Effect, IdentityRequest, Input},
+    engine::input::{Change, Effect, IdentityRequest, Input},
 };
 
 /// How often what has gathered is published.
@@ -32,6 +32,12 @@ pub struct Edges {
     pub identities: Receiver<Input>,
     /// What should be found out.
     pub identify: Sender<IdentityRequest>,
+    /// What should be enforced. Without anybody at the other end nothing can be.
+    pub changes: Sender<Change>,
+    /// What came of it.
+    pub applied: Receiver<Input>,
+    /// Told before anything else.
+    pub first: Vec<Input>,
     /// The way to the clients.
     pub outlet: Outlet,
     /// Told whether anybody watches.
@@ -49,6 +55,11 @@ pub fn start(engine: impl Fold, edges: Edges) -> io::Result<thread::JoinHandle<(
 }
 
 fn own(mut engine: impl Fold, mut edges: Edges) {
+    for input in std::mem::take(&mut edges.first) {
+        for effect in engine.step(input, Timestamp::now()) {
+            edges.carry(effect);
+        }
+    }
     let mut next_tick = Instant::now() + TICK;
     loop {
         // A busy source must not keep the tick, or a client, waiting: those come first.
@@ -61,6 +72,7 @@ fn own(mut engine: impl Fold, mut edges: Edges) {
                 Some(Input::Tick)
             }
             recv(edges.clients) -> input => open(input, &mut edges.clients),
+            recv(edges.applied) -> input => open(input, &mut edges.applied),
             recv(edges.identities) -> input => open(input, &mut edges.identities),
             recv(edges.sources) -> input => open(input, &mut edges.sources),
         };
@@ -91,7 +103,12 @@ impl Edges {
                 Err(TrySendError::Disconnected(_)) => tracing::trace!("nobody identifies processes"),
             },
             Effect::Watched(watched) => (self.watched)(watched),
-            Effect::Change(_) => {}
+            // There is room for as many as the engine has under way.
+            Effect::Change(change) => {
+                if self.changes.try_send(change).is_err() {
+                    tracing::error!("nobody enforces a change of rules");
+                }
+            }
             Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => self.outlet.send(effect),
             Effect::Snapshot { .. } | Effect::Publish { .. } | Effect::Status(_) => self.outlet.send(effect),
         }

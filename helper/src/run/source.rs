@@ -4,14 +4,15 @@ use std::{io, thread};
 
 use crossbeam_channel::{Sender, bounded};
 use sekhmet_common::{
-    coverage::{Mode, SourceStatus},
-    display::escape,
+    coverage::{Mode, Source as Line, SourceStatus},
+    display::{Text, escape},
 };
 
 use crate::{
     engine::input::{Input, StatusReport},
-    kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader},
-    reduced,
+    kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader, policy::Policies},
+    reduced, rights,
+    run::RunError,
 };
 
 /// The programs without which there is nobody to name.
@@ -28,21 +29,53 @@ pub(super) struct Source {
     pub(super) poller: Option<thread::JoinHandle<()>>,
     /// What can be seen with it, as far as is known yet.
     pub(super) status: StatusReport,
+    /// The hold on what the kernel programs refuse, if they are there.
+    pub(super) policies: Option<Policies>,
     /// Told whether anybody watches.
     pub(super) watched: Box<dyn FnMut(bool) + Send>,
 }
 
-/// Starts the best source there is.
+/// Starts the best source there is, and gives back the rights that were needed for it. To be called before any
+/// other thread runs.
 ///
 /// # Errors
-/// If there can be no thread.
-pub(super) fn watch(reduced: bool, seen: &Sender<Input>) -> io::Result<Source> {
+/// If there can be no thread, or if rights could not be given back in order.
+pub(super) fn watch(reduced: bool, seen: &Sender<Input>) -> Result<Source, RunError> {
     match load(reduced) {
-        Ok(kernel) => watch_kernel(kernel, seen),
+        Ok(mut kernel) => {
+            let line = given_back(rights::give_back(|| kernel.rehearse())?);
+            kernel.note(line);
+            Ok(watch_kernel(kernel, seen)?)
+        }
         Err(reason) => {
             tracing::warn!(reason, "reduced view");
-            poll(reason, seen)
+            rights::give_back(|| Ok(()))?;
+            Ok(poll(reason, seen)?)
         }
+    }
+}
+
+/// The line on the coverage panel about the rights that only loading needs.
+fn given_back(refusal: Option<io::Error>) -> Line {
+    let capability = Text::from("rights given back");
+    let Some(refusal) = refusal else {
+        tracing::info!(rights = rights::words(rights::LOADING), "given back for good");
+        let source = Text::from("CAP_BPF and CAP_PERFMON");
+        return Line {
+            capability,
+            source,
+            status: SourceStatus::Best,
+            cost: Text::default(),
+            reason: Text::default(),
+        };
+    };
+    tracing::warn!(%refusal, rights = rights::words(rights::LOADING), "this kernel wants them for every use");
+    Line {
+        capability,
+        source: Text::from("none"),
+        status: SourceStatus::Reduced,
+        cost: Text::from("the helper keeps the right to load kernel programs"),
+        reason: Text::from(refusal.to_string()),
     }
 }
 
@@ -66,17 +99,18 @@ fn load(reduced: bool) -> Result<Kernel, String> {
     }
 }
 
-fn watch_kernel(kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> {
-    let status = StatusReport { mode: mode(&kernel), sources: kernel.sources(), balance: Vec::new() };
+fn watch_kernel(mut kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> {
+    let status = StatusReport { mode: kernel.mode(), sources: kernel.sources(), balance: Vec::new() };
     let coverage = Input::Coverage { mode: status.mode, sources: status.sources.clone() };
     // The channel is empty and its receiver is held by the caller.
     if seen.try_send(coverage).is_err() {
         tracing::error!("no room for the first word");
     }
+    let policies = kernel.take_policies();
     let reader = kernel::start(kernel, seen.clone())?;
     let pace = reader.pace();
     let watched = move |watched| pace.set(if watched { INTERVAL_WATCHED } else { INTERVAL_ALONE });
-    Ok(Source { reader: Some(reader), poller: None, status, watched: Box::new(watched) })
+    Ok(Source { reader: Some(reader), poller: None, status, policies, watched: Box::new(watched) })
 }
 
 fn poll(reason: String, seen: &Sender<Input>) -> io::Result<Source> {
@@ -90,13 +124,7 @@ fn poll(reason: String, seen: &Sender<Input>) -> io::Result<Source> {
             tracing::debug!("the poller is busy");
         }
     };
-    Ok(Source { reader: None, poller: Some(poller), status, watched: Box::new(watched) })
-}
-
-/// A program that was refused and has no replacement means that something is not seen.
-fn mode(kernel: &Kernel) -> Mode {
-    let misses = kernel.sources().iter().any(|source| source.status == SourceStatus::Missing);
-    if misses { Mode::Reduced } else { Mode::Full }
+    Ok(Source { reader: None, poller: Some(poller), status, policies: None, watched: Box::new(watched) })
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! What this executable does when the suite starts it as somebody's child.
 
 use std::{
+    net::{Ipv4Addr, UdpSocket},
     process::{Command, ExitCode, Stdio},
     time::Duration,
 };
+
+use crate::blocking::victim;
 
 /// The first argument of a child.
 pub(crate) const WORD: &str = "--child";
@@ -15,10 +18,18 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// `exit STATUS [ANYTHING…]`, `abort`, or `thread`: the first thread ends before the second.
+/// `exit STATUS [ANYTHING…]`, `send PORT` a datagram of 50 bytes, `abort`, or `thread`: the first thread ends before the second.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     match arguments.first().map(String::as_str) {
         Some("exit") => ExitCode::from(arguments.get(1).and_then(|s| s.parse().ok()).unwrap_or(255)),
+        Some("send") => {
+            let port = arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(0);
+            let target = (Ipv4Addr::LOCALHOST, port);
+            let sent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|s| s.send_to(&[5; 50], target));
+            if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Some(victim::WORD) => victim::serve(),
+        Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("abort") => std::process::abort(),
         Some("thread") => {
             let second = std::thread::Builder::new().spawn(|| {

@@ -6,6 +6,7 @@
 #![expect(clippy::print_stdout, reason = "the lines are what this program is for")]
 #![expect(clippy::unwrap_used, reason = "a test says where it broke")]
 
+mod blocking;
 mod child;
 mod logs;
 mod overflow;
@@ -37,13 +38,15 @@ fn main() -> ExitCode {
         overflow::run(&mut tap, kernel);
     }
     let before = Before::open();
-    if let Some(kernel) = load(&mut tap, &Options::default()) {
+    if let Some(mut kernel) = load(&mut tap, &Options::default()) {
         probes(&mut tap, &kernel);
         give_away(&mut tap, &release);
+        let mut policies = kernel.take_policies().unwrap();
         let mut watch = Watch::start(kernel);
         before.check(&mut tap, &mut watch);
         processes::run(&mut tap, &mut watch);
         sockets::run(&mut tap, &mut watch);
+        blocking::run(&mut tap, &mut watch, &mut policies);
         logs::check(&mut tap, &mut watch);
         balance(&mut tap, &mut watch);
         let running = watch.is_running();

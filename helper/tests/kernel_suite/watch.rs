@@ -86,6 +86,8 @@ impl Watch {
     /// The balance once nothing is in flight.
     pub(crate) fn settled_balance(&mut self) -> Vec<KindBalance> {
         let end = Instant::now() + PATIENCE;
+        // What waited in the channel is from before.
+        while self.pump(Instant::now()) {}
         let first = self.balances + 2;
         while self.balances < first || self.balance.iter().any(|line| line.in_flight > 0) {
             if !self.pump(end) {

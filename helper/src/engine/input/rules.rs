@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use sekhmet_common::{
+    display::Text,
     flow::{Direction, Endpoint, Protocol},
     rule::{Draft, Rule, RuleId, Subject},
     time::Timestamp,
@@ -114,6 +115,8 @@ pub struct Binding {
     pub processes: Vec<ProcessKey>,
     /// Programs: whoever executes one is blocked from its first instruction.
     pub programs: Vec<ProgramKey>,
+    /// The path of the program in the system's own file tree: the file that it names now is meant, too.
+    pub path: Option<Text>,
 }
 
 /// A rule as it is kept over a restart of the helper.
@@ -160,6 +163,8 @@ pub enum ChangeStep {
 pub struct Applied {
     /// Processes that are blocked beside those that were named: what they had started in between.
     pub bound: Vec<ProcessKey>,
+    /// The files that the rule is bound to now.
+    pub programs: Vec<ProgramKey>,
 }
 
 /// An attempt that a rule refused.
@@ -179,4 +184,15 @@ pub struct RefusedSight {
     pub remote: Endpoint,
     /// How many there were since this was last told.
     pub attempts: u64,
+    /// Who saw it.
+    pub seen_by: SeenBy,
+}
+
+/// Who saw that something was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeenBy {
+    /// The kernel programs, which know the process.
+    Programs,
+    /// The firewall, which knows the packet only.
+    Firewall,
 }

@@ -44,6 +44,7 @@ impl Engine {
     ) {
         match (self.rules.pending.remove(&id), result) {
             (Some(Pending::Add { ticket, id, processes }), Ok(applied)) => {
+                self.learn(id, &applied.programs);
                 self.rule_came(now, id, processes.into_iter().chain(applied.bound));
                 self.rules.answer(Some(ticket), Ok(vec![id]));
             }
@@ -67,10 +68,20 @@ impl Engine {
                 self.rules.answer(ticket, Err(WishError::Failed(reason)));
             }
             (Some(Pending::Extend { id, processes }), Ok(applied)) => {
+                self.learn(id, &applied.programs);
                 self.bind_all(now, id, processes.into_iter().chain(applied.bound));
             }
             // The next program that is executed from there tries again.
             (Some(Pending::Extend { .. }), Err(_)) | (None, _) => {}
+        }
+    }
+
+    /// The edges found the file that a rule's path names now. What executes it is known by that from now on.
+    fn learn(&mut self, id: RuleId, programs: &[ProgramKey]) {
+        if let Some(entry) = self.rules.entries.get_mut(&id) {
+            let known = &mut entry.kept.programs;
+            let new: Vec<ProgramKey> = programs.iter().copied().filter(|p| !known.contains(p)).collect();
+            known.extend(new);
         }
     }
 
@@ -118,6 +129,7 @@ impl Engine {
             rule: entry.kept.rule.clone(),
             processes: processes.clone(),
             programs: learned.into_iter().collect(),
+            path: None,
         };
         self.order(ChangeStep::Extend(binding), learned.is_some(), Pending::Extend { id, processes });
     }

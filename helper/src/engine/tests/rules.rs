@@ -8,8 +8,8 @@ use sekhmet_common::{
 
 use super::*;
 use crate::engine::input::{
-    Applied, Change, ChangeStep, FreezeResult, KeptRule, ProgramKey, RefusedSight, Request, Ticket, Wish,
-    WishError, WishResult,
+    Applied, Change, ChangeStep, FreezeResult, KeptRule, ProgramKey, RefusedSight, Request, SeenBy, Ticket,
+    Wish, WishError, WishResult,
 };
 
 const CURL: ProgramKey = ProgramKey { device: 1, inode: 7 };
@@ -116,7 +116,10 @@ fn a_rule_is_told_when_it_is_enforced_and_not_before() {
     assert_eq!(stage.mirror(all).rules().count(), 0);
     // A child that was forked while the edges worked.
     stage.observe([forked(12, 11)]);
-    stage.step(Input::Applied { id: change.id, result: Ok(Applied { bound: vec![key(12)] }) });
+    stage.step(Input::Applied {
+        id: change.id,
+        result: Ok(Applied { bound: vec![key(12)], programs: vec![] }),
+    });
     assert_eq!(stage.answer(1), Ok(vec![RuleId(1)]));
     stage.tick_after(1);
     let mirror = stage.mirror(all);
@@ -254,6 +257,7 @@ fn attempt(rule: u32, tgid: u32, port: u16, attempts: u64) -> Observation {
         direction: Direction::Outbound,
         remote: endpoint(9, port),
         attempts,
+        seen_by: SeenBy::Programs,
     })
 }
 
@@ -407,4 +411,35 @@ fn the_list_of_rules_is_cut_to_what_may_be_seen() {
         let Some(Effect::Rules { rules, .. }) = stage.other_effects.pop() else { panic!() };
         assert_eq!(rules.len(), count, "{scope:?}");
     }
+}
+
+/// The same attempt as the firewall sees it.
+fn packet(rule: u32, port: u16) -> Observation {
+    let Observation::Refused(sight) = attempt(rule, 10, port, 1) else { panic!() };
+    Observation::Refused(RefusedSight { owner: None, seen_by: SeenBy::Firewall, ..sight })
+}
+
+fn asked(rule: u32, tgid: u32, port: u16, attempts: u64) -> Observation {
+    let Observation::Refused(sight) = attempt(rule, tgid, port, attempts) else { panic!() };
+    Observation::Attempted(sight)
+}
+
+#[test]
+fn who_asked_and_what_was_refused_are_one_line() {
+    let mut stage = Stage::enforcing();
+    stage.observe([Observation::Seen(image(10, 1000)), forked(11, 10)]);
+    stage.block(1, Wanted::Process(stage.id(10)), Lifetime::UntilExit);
+    stage.obey();
+    // The child asks; the first packet is sent twice. Port 80 turns out to be on this machine.
+    stage.observe([asked(1, 11, 443, 1), packet(1, 443), packet(1, 443), asked(1, 11, 80, 1)]);
+    // Nobody asked for these: they go through a socket that was there before.
+    stage.observe([packet(1, 25), packet(1, 25)]);
+    stage.tick_after(1);
+    let told: Vec<_> =
+        stage.engine.mirror().refusals().map(|r| (r.remote.port, r.process.unwrap(), r.attempts)).collect();
+    assert_eq!(told, [(443, stage.id(11), 1), (25, stage.id(10), 2)]);
+    assert_eq!(stage.engine.mirror().rule(RuleId(1)).map(|r| r.hits), Some(3));
+    stage.observe([packet(1, 80)]);
+    stage.tick_after(1);
+    assert_eq!(stage.engine.mirror().refusals().count(), 3);
 }

@@ -65,15 +65,21 @@ fn flow(tx_bytes: u64) -> (kernel::FlowKey, FlowValue) {
 
 fn closed(at_ns: u64) -> SocketClosedRecord {
     SocketClosedRecord {
-        header: Header { kind: kind::SOCKET_CLOSED, length: 88, at_ns },
+        header: Header { kind: kind::SOCKET_CLOSED, length: size_of::<SocketClosedRecord>() as u32, at_ns },
         process: OWNER,
         cookie: 6,
+        tuple: Tuple::default(),
         counters: kernel::Counters::default(),
         opened_ns: 1,
         net_ns: 3,
-        protocol: 17,
-        reserved: [0; 3],
+        flags: 0,
     }
+}
+
+/// The first flow of socket 6 in a dump.
+fn first(tx_bytes: u64) -> SocketRow {
+    let flags = socket_flag::CREATED | socket_flag::OUTBOUND | socket_flag::FIRST;
+    SocketRow { cookie: 6, opened_ns: 10, tuple: tuple(17), flags, ..row(7, tx_bytes) }
 }
 
 fn told(observation: &Observation) -> (u64, FlowPhase) {
@@ -205,4 +211,34 @@ fn connected_datagram_sockets_from_before_are_seeded_once() {
     assert_eq!(book.rows(&[before], 30, true).len(), 0);
     assert_eq!(book.released(&closed(40), |_| None).len(), 2);
     assert_eq!(book.rows(&[before], 50, false).len(), 0);
+}
+
+#[test]
+fn a_first_flow_is_told_by_dumps_and_ended_by_its_socket() {
+    let mut book = book();
+    assert_eq!(told(&book.rows(&[first(100)], 20, false)[0]).0, 100);
+    assert_eq!(book.rows(&[first(100)], 21, false), []);
+    assert_eq!(told(&book.rows(&[first(130)], 22, false)[0]).0, 130);
+    // It takes no room in the map of flows, so it does not age here.
+    let alive = HashSet::from([6]);
+    assert!(book.settle(Some(&alive), 23 + QUIET_NS, true, |_| panic!("it is not in the map")).is_empty());
+    let SocketRow { tuple, counters, flags, .. } = first(170);
+    let record = SocketClosedRecord { tuple, counters, flags, opened_ns: 10, ..closed(30) };
+    let ended = book.released(&record, |_| panic!("it is not in the map"));
+    let [Observation::FlowEnded { sight, end, .. }, Observation::SocketReleased { .. }] = &ended[..] else {
+        panic!("{ended:?}")
+    };
+    assert_eq!((sight.counters.tx_bytes, *end), (170, FlowEnd::Released));
+}
+
+#[test]
+fn a_first_flow_that_nobody_told_is_told_by_its_end() {
+    let mut book = book();
+    let SocketRow { tuple, counters, flags, .. } = first(170);
+    let record = SocketClosedRecord { tuple, counters, flags, opened_ns: 10, ..closed(30) };
+    let ended = book.released(&record, |_| None);
+    let [Observation::FlowEnded { sight, .. }, Observation::SocketReleased { .. }] = &ended[..] else {
+        panic!("{ended:?}")
+    };
+    assert_eq!((sight.counters.tx_bytes, sight.direction), (170, Direction::Outbound));
 }

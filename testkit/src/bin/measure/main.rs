@@ -1,5 +1,6 @@
 //! Measures what the helper costs and how fast it tells; prints one JSON object. `cargo xtask bench` runs it.
 
+mod costs;
 mod helper;
 mod latency;
 mod load;
@@ -42,17 +43,17 @@ enum What {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
-    /// Nanoseconds of a connect and close over loopback, and of a UDP question and answer.
+    /// What programs pay: one round for each line on standard input, one JSON line for each round. Whoever writes
+    /// the lines starts and stops the helper between them, so that rounds with and without it can be paired.
     Costs {
-        /// How many of each.
-        #[arg(long, default_value_t = 20_000)]
+        /// How many connections in a round; of datagrams, four times as many.
+        #[arg(long, default_value_t = 2_000)]
         count: u32,
     },
 }
 
 fn main() -> ExitCode {
-    let told = run(&Arguments::parse()).and_then(|value| Ok(writeln!(std::io::stdout(), "{value}")?));
-    match told {
+    match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("measure: {error:#}");
@@ -61,15 +62,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<Value> {
+fn run(arguments: &Arguments) -> Result<()> {
     let ctl = match &arguments.ctl {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("sekhmetctl"),
     };
     match arguments.what {
-        What::Latency { count } => latency::latency(&ctl, count),
-        What::Idle { seconds } => helper::idle(seconds),
-        What::Load { rate, seconds } => load::load(&ctl, rate, seconds),
-        What::Costs { count } => load::costs(count),
+        What::Latency { count } => tell(&latency::latency(&ctl, count)?),
+        What::Idle { seconds } => tell(&helper::idle(seconds)?),
+        What::Load { rate, seconds } => tell(&load::load(&ctl, rate, seconds)?),
+        What::Costs { count } => {
+            for line in std::io::stdin().lines() {
+                line?;
+                tell(&costs::round(count)?)?;
+            }
+            Ok(())
+        }
     }
+}
+
+fn tell(value: &Value) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{value}")?;
+    Ok(out.flush()?)
 }

@@ -1,0 +1,302 @@
+//! The thread that puts rules into force: on the disk first, then in the firewall, then in the kernel programs.
+//!
+//! A change is done whole or undone. Its parts do not know each other; their order is here.
+
+mod judge;
+
+use std::{io, sync::Arc, thread, time::Duration};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
+use sekhmet_common::{
+    display::{Text, escape},
+    kernel::mark::{INBOUND_FREE, LOCAL_TOO, Mark, OUTBOUND_FREE, SILENT},
+    rule::{Answer, Extent, Rule, RuleId, Ways},
+};
+
+pub use self::judge::Judge;
+use crate::{
+    engine::input::{
+        Applied, Binding, Change, ChangeStep, Input, KeptRule, Observation, ProgramKey, RefusedSight, SeenBy,
+    },
+    firewall::{self, Firewall, Hold, State},
+    store::Store,
+};
+
+/// How often a table that others can remove is looked after.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Everything that enforces.
+pub struct Enforcer {
+    judge: Box<dyn Judge>,
+    firewall: Option<Box<dyn Firewall>>,
+    hold: Option<Hold>,
+    store: Option<Store>,
+    kept: Arc<[KeptRule]>,
+    /// Where refused packets are told.
+    seen: Sender<Input>,
+    packets: Option<firewall::Reader>,
+    listens: bool,
+    put_back: u64,
+}
+
+impl Enforcer {
+    /// Nothing in force yet. Without a firewall the kernel programs refuse alone; without a store rules end with
+    /// the helper.
+    pub fn new(
+        judge: Box<dyn Judge>,
+        firewall: Option<Box<dyn Firewall>>,
+        store: Option<Store>,
+        seen: Sender<Input>,
+    ) -> Self {
+        let kept = Arc::default();
+        Self { judge, firewall, hold: None, store, kept, seen, packets: None, listens: false, put_back: 0 }
+    }
+
+    /// Also reads which packets the firewall refused. The log group of the machine's firewall has one listener.
+    #[must_use]
+    pub fn listening(self) -> Self {
+        Self { listens: true, ..self }
+    }
+
+    /// Puts rules into force that were kept, before anybody is told that the helper is ready. Gives those that
+    /// could be: one that cannot is left out with a word in the log, and stays on the disk.
+    pub fn restore(&mut self, kept: Vec<KeptRule>) -> Vec<KeptRule> {
+        let mut in_force = Vec::new();
+        for mut rule in kept {
+            let binding = Binding {
+                rule: rule.rule.clone(),
+                processes: rule.process.into_iter().collect(),
+                programs: rule.programs.clone(),
+                path: path_of(&rule),
+            };
+            match self.enforce(&binding) {
+                Ok(applied) => {
+                    let new = applied.programs.into_iter().filter(|p| !rule.programs.contains(p));
+                    rule.programs.extend(new.collect::<Vec<_>>());
+                    in_force.push(rule);
+                }
+                Err(reason) => {
+                    tracing::error!(rule = rule.rule.id.0, reason, "a kept rule is not in force");
+                    self.lift(&[rule.rule.id]);
+                }
+            }
+        }
+        self.kept = in_force.clone().into();
+        in_force
+    }
+
+    /// Does one change, or undoes it.
+    ///
+    /// # Errors
+    /// In words for a person: nothing has changed then.
+    pub fn apply(&mut self, change: &Change) -> Result<Applied, String> {
+        let before = Arc::clone(&self.kept);
+        if let Some(keep) = &change.keep {
+            self.keep(keep)?;
+        }
+        let done = match &change.step {
+            ChangeStep::Add(binding) => self.enforce(binding).inspect_err(|_reason| {
+                self.lift(&[binding.rule.id]);
+            }),
+            ChangeStep::Extend(binding) => self.enforce(binding),
+            ChangeStep::Remove(ids) => {
+                self.lift(ids);
+                Ok(Applied::default())
+            }
+        };
+        if done.is_err()
+            && change.keep.is_some()
+            && let Err(reason) = self.keep(&before)
+        {
+            tracing::error!(reason, "a rule that is not in force is still on the disk");
+        }
+        done
+    }
+
+    /// Puts the firewall's table back if somebody removed or changed it.
+    pub fn look_after(&mut self) {
+        if self.hold != Some(Hold::Shared) {
+            return;
+        }
+        let Some(firewall) = &mut self.firewall else { return };
+        match firewall.check() {
+            Ok(State::Intact) => {}
+            Ok(state) => {
+                self.put_back += 1;
+                tracing::warn!(?state, times = self.put_back, "the firewall's table was put back");
+                self.hold = None;
+                if let Err(reason) = self.raise_firewall() {
+                    tracing::error!(reason, "the firewall's table could not be put back");
+                }
+            }
+            Err(error) => {
+                tracing::warn!(error = %escape(error.to_string().as_bytes()), "the firewall is silent")
+            }
+        }
+    }
+
+    fn enforce(&mut self, binding: &Binding) -> Result<Applied, String> {
+        let mark = mark(&binding.rule)?;
+        self.raise_firewall()?;
+        self.judge.set_rule(mark)?;
+        let id = binding.rule.id;
+        let mut programs: Vec<ProgramKey> = binding.programs.clone();
+        let file = binding.path.as_ref().and_then(|path| self.judge.file_at(path));
+        programs.extend(file.filter(|file| !binding.programs.contains(file)));
+        // Programs first: who executes one from now on is bound by the kernel, who did before is found below.
+        for &program in &programs {
+            self.judge.bind_program(program, id)?;
+        }
+        let mut roots = binding.processes.clone();
+        roots.extend(self.judge.running(&programs)?);
+        let bound = self.judge.bind_family(&roots, id)?;
+        self.judge.settle()?;
+        Ok(Applied { bound, programs })
+    }
+
+    /// Frees everybody of these rules. Nothing here can fail in a way that leaves a rule in force: an emptied slot
+    /// refuses nothing, whatever is still bound to it.
+    fn lift(&mut self, ids: &[RuleId]) {
+        for &id in ids {
+            if let Err(reason) = self.judge.clear_rule(id) {
+                tracing::error!(rule = id.0, reason, "a rule cannot be taken out of force");
+            }
+        }
+        if let Err(reason) = self.judge.settle() {
+            tracing::warn!(reason, "open sockets keep the marks of a rule that is gone");
+        }
+        if let Err(reason) = self.judge.sweep() {
+            tracing::warn!(reason, "bindings to rules that are gone stay");
+        }
+        if self.judge.is_idle() {
+            self.lower_firewall();
+        }
+    }
+
+    /// The table is there while a rule is. Without a firewall that works the kernel programs refuse alone.
+    fn raise_firewall(&mut self) -> Result<(), String> {
+        if self.hold.is_some() {
+            return Ok(());
+        }
+        let installed = self.firewall.as_mut().map(|firewall| firewall.install());
+        match installed {
+            Some(Ok(shape)) => {
+                self.hold = Some(shape.hold);
+                tracing::info!(?shape, "the firewall's table is in force");
+                self.listen();
+                self.judge.set_firewall(true)
+            }
+            other => {
+                if let Some(Err(error)) = other {
+                    let error = escape(error.to_string().as_bytes());
+                    tracing::warn!(error, "no firewall: the kernel programs refuse alone");
+                }
+                self.judge.set_firewall(false)
+            }
+        }
+    }
+
+    fn lower_firewall(&mut self) {
+        self.packets = None;
+        if let Some(firewall) = self.firewall.as_mut().filter(|_| self.hold.take().is_some())
+            && let Err(error) = firewall.release()
+        {
+            tracing::warn!(error = %escape(error.to_string().as_bytes()), "the firewall's table stays; it refuses nothing");
+        }
+    }
+
+    /// Reads which packets the table refused. Without it the table refuses all the same.
+    fn listen(&mut self) {
+        if !self.listens || self.packets.as_ref().is_some_and(firewall::Reader::is_running) {
+            return;
+        }
+        let seen = self.seen.clone();
+        let started = firewall::Refusals::open().and_then(|refusals| {
+            firewall::start(refusals, move |batch| {
+                let told = batch.packets.iter().map(|p| Observation::Refused(sight(p))).collect();
+                // What finds no room is missing in the counts of attempts; the kernel's own counters have it.
+                !matches!(
+                    seen.try_send(Input::Observed(told)),
+                    Err(crossbeam_channel::TrySendError::Disconnected(_))
+                )
+            })
+        });
+        match started {
+            Ok(reader) => self.packets = Some(reader),
+            Err(error) => tracing::warn!(%error, "refused packets are counted, but not told"),
+        }
+    }
+
+    fn keep(&mut self, rules: &Arc<[KeptRule]>) -> Result<(), String> {
+        if let Some(store) = &self.store {
+            store.keep(rules).map_err(|error| escape(error.to_string().as_bytes()))?;
+        }
+        self.kept = Arc::clone(rules);
+        Ok(())
+    }
+}
+
+fn sight(packet: &firewall::RefusedPacket) -> RefusedSight {
+    RefusedSight {
+        at: packet.at,
+        rule: packet.mark.rule(),
+        owner: None,
+        protocol: packet.protocol,
+        direction: packet.direction,
+        remote: packet.remote,
+        attempts: 1,
+        seen_by: SeenBy::Firewall,
+    }
+}
+
+fn path_of(kept: &KeptRule) -> Option<Text> {
+    kept.by_path.then(|| kept.rule.subject.exe().clone())
+}
+
+/// What a rule means to the kernel.
+fn mark(rule: &Rule) -> Result<Mark, String> {
+    let mut flags = match rule.ways {
+        Ways::Both => 0,
+        Ways::Outbound => INBOUND_FREE,
+        Ways::Inbound => OUTBOUND_FREE,
+    };
+    if rule.extent == Extent::Everywhere {
+        flags |= LOCAL_TOO;
+    }
+    if rule.answer == Answer::Drop {
+        flags |= SILENT;
+    }
+    Mark::refused(rule.id.0, flags).ok_or_else(|| format!("rule {} has no mark", rule.id))
+}
+
+/// Starts the thread. It ends when nobody can order changes any more; what is in force then depends on who else
+/// holds it.
+///
+/// # Errors
+/// If there can be no thread.
+pub fn start(
+    mut enforcer: Enforcer,
+    changes: Receiver<Change>,
+    done: Sender<Input>,
+) -> io::Result<thread::JoinHandle<()>> {
+    thread::Builder::new().name("rules".into()).spawn(move || {
+        loop {
+            match changes.recv_timeout(LOOK_EVERY) {
+                Ok(change) => {
+                    let result = enforcer.apply(&change);
+                    if let Err(reason) = &result {
+                        tracing::warn!(reason, "a change of rules was undone");
+                    }
+                    if done.send(Input::Applied { id: change.id, result }).is_err() {
+                        return;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => enforcer.look_after(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,144 @@
+//! What the enforcer needs of the kernel programs, and the kernel programs as that.
+
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, open};
+use sekhmet_common::{
+    display::Text,
+    kernel::{self, mark::Mark},
+    rule::RuleId,
+};
+use std::os::{fd::AsFd, unix::ffi::OsStrExt};
+
+use crate::{
+    engine::input::{ProcessKey, ProgramKey},
+    kernel::policy::Policies,
+};
+
+/// Decides whose traffic is refused.
+pub trait Judge: Send {
+    /// Puts a rule in force for whoever is bound to it.
+    ///
+    /// # Errors
+    /// In words, as all others here.
+    fn set_rule(&mut self, mark: Mark) -> Result<(), String>;
+
+    /// Takes a rule out of force.
+    ///
+    /// # Errors
+    /// In words.
+    fn clear_rule(&mut self, rule: RuleId) -> Result<(), String>;
+
+    /// Whether no rule is in force.
+    fn is_idle(&self) -> bool;
+
+    /// Binds processes and all that they started, and gives everybody who is bound then.
+    ///
+    /// # Errors
+    /// In words; what was bound before stays bound.
+    fn bind_family(&mut self, roots: &[ProcessKey], rule: RuleId) -> Result<Vec<ProcessKey>, String>;
+
+    /// Binds whoever executes this file from now on.
+    ///
+    /// # Errors
+    /// In words.
+    fn bind_program(&mut self, program: ProgramKey, rule: RuleId) -> Result<(), String>;
+
+    /// The processes that execute one of these files now.
+    ///
+    /// # Errors
+    /// In words.
+    fn running(&self, programs: &[ProgramKey]) -> Result<Vec<ProcessKey>, String>;
+
+    /// The file that a path names now, if it names one.
+    fn file_at(&self, path: &Text) -> Option<ProgramKey>;
+
+    /// Makes open sockets follow. When it returns nothing passes any more that is refused.
+    ///
+    /// # Errors
+    /// In words.
+    fn settle(&mut self) -> Result<(), String>;
+
+    /// Removes bindings that mean nothing any more.
+    ///
+    /// # Errors
+    /// In words.
+    fn sweep(&mut self) -> Result<(), String>;
+
+    /// Whether the firewall acts on marks. If not, connections are refused where they are asked for.
+    ///
+    /// # Errors
+    /// In words.
+    fn set_firewall(&mut self, acts: bool) -> Result<(), String>;
+}
+
+impl Judge for Policies {
+    fn set_rule(&mut self, mark: Mark) -> Result<(), String> {
+        Self::set_rule(self, mark).map_err(words)
+    }
+
+    fn clear_rule(&mut self, rule: RuleId) -> Result<(), String> {
+        Self::clear_rule(self, rule.0).map_err(words)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.rules().is_empty()
+    }
+
+    fn bind_family(&mut self, roots: &[ProcessKey], rule: RuleId) -> Result<Vec<ProcessKey>, String> {
+        let roots: Vec<kernel::ProcessKey> = roots.iter().map(to_kernel).collect();
+        let family = Self::bind_family(self, &roots, rule.0).map_err(words)?;
+        Ok(family.iter().map(from_kernel).collect())
+    }
+
+    fn bind_program(&mut self, program: ProgramKey, rule: RuleId) -> Result<(), String> {
+        Self::bind_program(self, file_to_kernel(program), rule.0).map_err(words)
+    }
+
+    fn running(&self, programs: &[ProgramKey]) -> Result<Vec<ProcessKey>, String> {
+        if programs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let programs: Vec<kernel::ProgramKey> = programs.iter().copied().map(file_to_kernel).collect();
+        let found = Self::running(self, &programs).map_err(words)?;
+        Ok(found.iter().map(from_kernel).collect())
+    }
+
+    fn file_at(&self, path: &Text) -> Option<ProgramKey> {
+        // Named, not opened: nothing is read and nothing waits (open(2), `O_PATH`).
+        let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
+        let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let key = self.program_key(file.as_fd()).ok()?;
+        Some(ProgramKey { device: key.device, inode: key.inode })
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        let done = self.enforce().map_err(words)?;
+        tracing::debug!(?done, "open sockets follow the rules");
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), String> {
+        Self::sweep(self).map(drop).map_err(words)
+    }
+
+    fn set_firewall(&mut self, acts: bool) -> Result<(), String> {
+        Self::set_firewall(self, acts).map_err(words)
+    }
+}
+
+fn words(error: impl std::fmt::Display) -> String {
+    sekhmet_common::display::escape(error.to_string().as_bytes())
+}
+
+fn to_kernel(key: &ProcessKey) -> kernel::ProcessKey {
+    kernel::ProcessKey { tgid: key.tgid, reserved: 0, start_ns: key.start_ns }
+}
+
+fn from_kernel(key: &kernel::ProcessKey) -> ProcessKey {
+    ProcessKey { tgid: key.tgid, start_ns: key.start_ns }
+}
+
+fn file_to_kernel(key: ProgramKey) -> kernel::ProgramKey {
+    kernel::ProgramKey { device: key.device, reserved: 0, inode: key.inode }
+}

@@ -1,0 +1,209 @@
+use std::sync::Mutex;
+
+use crossbeam_channel::unbounded;
+use sekhmet_common::{
+    rule::{Lifetime, Subject},
+    time::Timestamp,
+};
+
+use super::*;
+use crate::{
+    engine::input::{ChangeId, ProcessKey},
+    firewall::MemoryFirewall,
+};
+
+/// Writes down what it is told.
+#[derive(Clone, Debug, Default)]
+struct Notes(Arc<Mutex<Vec<String>>>, Arc<Mutex<Option<&'static str>>>);
+
+impl Notes {
+    fn note(&self, what: String) -> Result<(), String> {
+        let fails = self.1.lock().unwrap().filter(|word| what.starts_with(word));
+        self.0.lock().unwrap().push(what);
+        fails.map_or(Ok(()), |word| Err(format!("{word} failed")))
+    }
+
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+
+    fn fail(&self, word: Option<&'static str>) {
+        *self.1.lock().unwrap() = word;
+    }
+}
+
+#[derive(Debug)]
+struct FakeJudge {
+    notes: Notes,
+    rules: Vec<u32>,
+}
+
+impl Judge for FakeJudge {
+    fn set_rule(&mut self, mark: Mark) -> Result<(), String> {
+        self.rules.push(mark.rule());
+        self.notes.note(format!("set {:#x}", mark.bits()))
+    }
+
+    fn clear_rule(&mut self, rule: RuleId) -> Result<(), String> {
+        self.rules.retain(|&r| r != rule.0);
+        self.notes.note(format!("clear {rule}"))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    fn bind_family(&mut self, roots: &[ProcessKey], rule: RuleId) -> Result<Vec<ProcessKey>, String> {
+        let ids: Vec<u32> = roots.iter().map(|k| k.tgid).collect();
+        self.notes.note(format!("family {ids:?} {rule}"))?;
+        Ok(roots.to_vec())
+    }
+
+    fn bind_program(&mut self, program: ProgramKey, rule: RuleId) -> Result<(), String> {
+        self.notes.note(format!("program {} {rule}", program.inode))
+    }
+
+    fn running(&self, programs: &[ProgramKey]) -> Result<Vec<ProcessKey>, String> {
+        Ok(programs.iter().map(|_| ProcessKey { tgid: 99, start_ns: 1 }).collect())
+    }
+
+    fn file_at(&self, _path: &Text) -> Option<ProgramKey> {
+        Some(ProgramKey { device: 1, inode: 55 })
+    }
+
+    fn settle(&mut self) -> Result<(), String> {
+        self.notes.note("settle".into())
+    }
+
+    fn sweep(&mut self) -> Result<(), String> {
+        self.notes.note("sweep".into())
+    }
+
+    fn set_firewall(&mut self, acts: bool) -> Result<(), String> {
+        self.notes.note(format!("firewall {acts}"))
+    }
+}
+
+struct Scene {
+    enforcer: Enforcer,
+    notes: Notes,
+    firewall: MemoryFirewall,
+    dir: tempfile::TempDir,
+}
+
+fn scene() -> Scene {
+    let (notes, firewall, dir) = (Notes::default(), MemoryFirewall::new(), tempfile::tempdir().unwrap());
+    let enforcer = enforcer(&notes, Some(&firewall), &dir);
+    Scene { enforcer, notes, firewall, dir }
+}
+
+fn enforcer(notes: &Notes, firewall: Option<&MemoryFirewall>, dir: &tempfile::TempDir) -> Enforcer {
+    let judge = FakeJudge { notes: notes.clone(), rules: Vec::new() };
+    let firewall = firewall.map(|f| Box::new(f.clone()) as Box<dyn Firewall>);
+    Enforcer::new(Box::new(judge), firewall, Some(store(dir)), unbounded().0)
+}
+
+fn store(dir: &tempfile::TempDir) -> Store {
+    Store::open(dir.path(), "boot".into()).unwrap()
+}
+
+fn rule(id: u32) -> KeptRule {
+    KeptRule {
+        rule: Rule {
+            id: RuleId(id),
+            subject: Subject::Program { exe: "/usr/bin/curl".into() },
+            ways: Ways::Outbound,
+            answer: Answer::Drop,
+            extent: Extent::Everywhere,
+            lifetime: Lifetime::Always,
+            added_at: Timestamp(0),
+            expires_at: None,
+            added_by: 0,
+            added_by_user: None,
+            hits: 0,
+        },
+        process: None,
+        programs: vec![ProgramKey { device: 1, inode: 7 }],
+        by_path: true,
+    }
+}
+
+fn change(step: ChangeStep, keep: &[KeptRule]) -> Change {
+    Change { id: ChangeId(1), step, keep: Some(keep.to_vec().into()) }
+}
+
+fn add(kept: &KeptRule) -> Change {
+    let binding = Binding {
+        rule: kept.rule.clone(),
+        processes: vec![ProcessKey { tgid: 10, start_ns: 1 }],
+        programs: kept.programs.clone(),
+        path: path_of(kept),
+    };
+    change(ChangeStep::Add(binding), std::slice::from_ref(kept))
+}
+
+fn on_disk(dir: &tempfile::TempDir) -> Vec<u32> {
+    store(dir).load(Timestamp(1)).rules.iter().map(|k| k.rule.id.0).collect()
+}
+
+#[test]
+fn a_rule_comes_in_order_and_leaves_without_a_trace() {
+    let mut scene = scene();
+    let applied = scene.enforcer.apply(&add(&rule(5))).unwrap();
+    assert_eq!(
+        scene.notes.take(),
+        ["firewall true", "set 0x5ee00005", "program 7 5", "program 55 5", "family [10, 99, 99] 5", "settle"]
+    );
+    assert_eq!(applied.programs.iter().map(|p| p.inode).collect::<Vec<_>>(), [7, 55]);
+    assert_eq!((on_disk(&scene.dir), scene.firewall.installs()), (vec![5], 1));
+    scene.enforcer.apply(&add(&rule(6))).unwrap();
+    scene.enforcer.apply(&change(ChangeStep::Remove(vec![RuleId(5), RuleId(6)]), &[])).unwrap();
+    assert_eq!(scene.firewall.installs(), 1);
+    assert!(matches!(scene.firewall.clone().check(), Ok(State::Missing)), "no rule, no table");
+    assert!(on_disk(&scene.dir).is_empty());
+}
+
+#[test]
+fn a_change_that_fails_half_way_is_undone_on_the_disk_too() {
+    for word in ["set", "program", "family", "settle"] {
+        let mut scene = scene();
+        scene.notes.fail(Some(word));
+        assert_eq!(scene.enforcer.apply(&add(&rule(5))), Err(format!("{word} failed")));
+        assert!(scene.notes.take().contains(&"clear 5".to_owned()), "{word}");
+        assert!(on_disk(&scene.dir).is_empty(), "{word}");
+        scene.notes.fail(None);
+        scene.enforcer.apply(&add(&rule(5))).unwrap();
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_is_not_enforced() {
+    let mut scene = scene();
+    // A folder in the new file's place: as good as a full disk, also for root.
+    std::fs::create_dir(scene.dir.path().join("rules.toml.new")).unwrap();
+    assert!(scene.enforcer.apply(&add(&rule(5))).is_err());
+    assert!(scene.notes.take().is_empty());
+    assert_eq!(scene.firewall.installs(), 0);
+}
+
+#[test]
+fn without_a_firewall_the_programs_refuse_alone() {
+    let (notes, dir) = (Notes::default(), tempfile::tempdir().unwrap());
+    let mut alone = enforcer(&notes, None, &dir);
+    alone.apply(&add(&rule(5))).unwrap();
+    assert_eq!(notes.take()[0], "firewall false");
+    let mut scene = scene();
+    scene.firewall.refuse(Some("no nf_tables"));
+    scene.enforcer.apply(&add(&rule(5))).unwrap();
+    assert_eq!(scene.notes.take()[0], "firewall false");
+}
+
+#[test]
+fn kept_rules_come_back_with_the_file_that_is_there_now() {
+    let mut scene = scene();
+    let kept = scene.enforcer.restore(vec![rule(5)]);
+    assert_eq!(kept[0].programs.iter().map(|p| p.inode).collect::<Vec<_>>(), [7, 55]);
+    scene.notes.fail(Some("set"));
+    assert!(scene.enforcer.restore(vec![rule(6)]).is_empty());
+    assert!(scene.notes.take().contains(&"clear 6".to_owned()));
+}
