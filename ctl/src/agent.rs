@@ -2,6 +2,7 @@
 //! a desktop, as systemctl(1) does it.
 
 use std::{
+    env,
     io::{self, IsTerminal, Read},
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -19,13 +20,17 @@ use rustix::{
 /// How long the agent may take to register with polkit.
 const START_MAX: Duration = Duration::from_secs(3);
 
+/// Set where a session may have an agent of its own. Outside of sessions polkit never turns to an agent that was
+/// registered as a fallback (polkitd 122, `get_authentication_agent_for_subject`).
+const SESSION: [&str; 3] = ["XDG_SESSION_ID", "WAYLAND_DISPLAY", "DISPLAY"];
+
 /// A running agent. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Agent(Child);
 
 impl Agent {
-    /// Starts one for this process; nothing without a terminal to ask at, or without `pkttyagent`. It asks only
-    /// where no other agent would (`--fallback`), so a desktop's dialog stays what it is.
+    /// Starts one for this process; nothing without a terminal to ask at, or without `pkttyagent`. In a session
+    /// it asks only where no other agent would, so a desktop's dialog stays what it is.
     pub(crate) fn start() -> Option<Self> {
         if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
             return None;
@@ -44,11 +49,14 @@ fn launch() -> io::Result<Agent> {
     let (mut ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs);
     fcntl_setfd(&theirs, FdFlags::empty())?;
-    let child = Command::new("pkttyagent")
+    let mut command = Command::new("pkttyagent");
+    command
         .args(["--process", &std::process::id().to_string()])
-        .args(["--notify-fd", &theirs.as_raw_fd().to_string()])
-        .arg("--fallback")
-        .spawn()?;
+        .args(["--notify-fd", &theirs.as_raw_fd().to_string()]);
+    if SESSION.iter().any(|name| env::var_os(name).is_some()) {
+        command.arg("--fallback");
+    }
+    let child = command.spawn()?;
     drop(theirs);
     let agent = Agent(child);
     // pkttyagent(1) closes its end once it is registered; whatever else happens the command goes on.

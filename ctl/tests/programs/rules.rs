@@ -234,25 +234,23 @@ async fn at_a_terminal_an_agent_runs_as_long_as_the_command() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let log = folder.path().join("log");
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
-    let (_ours, theirs) = terminal();
-    let child = scene
-        .ctl(&["unblock", "7"])
-        .env("PATH", path)
-        .env("AGENT_LOG", &log)
-        .stdin(Stdio::from(theirs.try_clone().unwrap()))
-        .stderr(Stdio::from(theirs))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let pid = child.id();
-    let (code, out, _) = ended(child);
-    assert_eq!((code, out.as_str()), (Some(0), "rule 7 removed\n"));
-    let told = fs::read_to_string(&log).unwrap();
-    let words: Vec<&str> = told.split_whitespace().collect();
-    let [_, process, _, fd, _, end] = words[..] else { panic!("{told}") };
-    assert_eq!(told, format!("--process {pid} --notify-fd {fd} --fallback\nended\n"));
-    assert_eq!((process, end), (pid.to_string().as_str(), "ended"));
-    assert_eq!(scene.player.commands(), ["Remove 7 interactive"]);
+    for (session, fallback) in [(None, ""), (Some("1"), " --fallback")] {
+        let (_ours, theirs) = terminal();
+        let mut command = scene.ctl(&["unblock", "7"]);
+        ["XDG_SESSION_ID", "WAYLAND_DISPLAY", "DISPLAY"].map(|name| {
+            command.env_remove(name);
+        });
+        command.envs(session.map(|id| ("XDG_SESSION_ID", id))).env("PATH", &path).env("AGENT_LOG", &log);
+        command.stdin(Stdio::from(theirs.try_clone().unwrap())).stderr(Stdio::from(theirs));
+        let child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let pid = child.id();
+        let (code, out, _) = ended(child);
+        assert_eq!((code, out.as_str()), (Some(0), "rule 7 removed\n"));
+        let told = fs::read_to_string(&log).unwrap();
+        let fd = told.split_whitespace().nth(3).unwrap();
+        assert_eq!(told, format!("--process {pid} --notify-fd {fd}{fallback}\nended\n"));
+        assert_eq!(scene.player.commands().pop().unwrap(), "Remove 7 interactive");
+    }
 }
 
 #[test]

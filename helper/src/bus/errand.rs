@@ -107,8 +107,13 @@ impl Errand {
         let authority = Authority::new(self.connection.clone());
         let frozen = match self.questions.freeze(request).await {
             Ok(frozen) => frozen,
-            Err(error) => return Err(self.veil::<C>(&authority, error).await),
+            // Why not is told to those alone who could have it done.
+            Err(error) => return Err(self.may_ask::<C>(&authority).await.err().unwrap_or(error)),
         };
+        if matches!(&frozen.deed, Deed::Remove(ids) if ids.is_empty()) {
+            // Nobody is asked for a password for nothing.
+            return self.may_ask::<C>(&authority).await.map(|()| Vec::new());
+        }
         let target = cut_middle(&frozen.target, TARGET_MAX);
         let details = [(DETAIL_TARGET, &*target), (DETAIL_DURATION, frozen.duration.as_str())];
         let asking = Asking { interactive: allows_interaction(&self.call), details: &details };
@@ -118,12 +123,12 @@ impl Errand {
         self.questions.wish(wish).await
     }
 
-    /// Why a request cannot be is told to those alone who could have it done, perhaps with a password.
-    async fn veil<C: Change>(&self, authority: &Authority, error: CallError) -> CallError {
+    /// Whether the caller could have it done, perhaps with a password; nobody is asked for one.
+    async fn may_ask<C: Change>(&self, authority: &Authority) -> Result<(), CallError> {
         match authority.check::<C>(&self.call, &self.caller, Asking::SILENTLY).await {
-            Err(Refusal::InteractionRequired) if allows_interaction(&self.call) => error,
-            Err(refusal) => CallError::Unchanged(refusal),
-            Ok(_) => error,
+            Ok(_) => Ok(()),
+            Err(Refusal::InteractionRequired) if allows_interaction(&self.call) => Ok(()),
+            Err(refusal) => Err(CallError::Unchanged(refusal)),
         }
     }
 

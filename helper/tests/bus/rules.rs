@@ -134,6 +134,22 @@ async fn release_removes_all_and_says_how_many() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_asked_for_a_password_for_nothing() {
+    let stage = stage(Enforcer::Obeys).await;
+    let caller = stage.bus.connect_as(1).await.unwrap();
+    for (verdict, flags, expected) in [
+        (Verdict::Ask, ASK, Ok(0)),
+        (Verdict::Ask, QUIET, Err(error::INTERACTION_REQUIRED)),
+        (Verdict::Deny, ASK, Err(error::NOT_AUTHORIZED)),
+    ] {
+        stage.polkit.set(REMOVE, verdict);
+        assert_eq!(release(&caller, flags).await, expected.map_err(str::to_owned));
+    }
+    assert!(stage.polkit.checks().iter().all(|check| !check.interactive));
+    nothing_wished(&stage);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_dialog_says_what_will_be_done_and_that_is_done() {
     let stage = stage(Enforcer::Obeys).await;
     stage.polkit.set(ADD, Verdict::Ask);
