@@ -6,6 +6,7 @@ use std::{
     future::poll_fn,
     io,
     pin::{Pin, pin},
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::Duration,
 };
@@ -23,33 +24,37 @@ use zbus::{Connection, MatchRule, MessageStream, Variant, fdo, message::Type, pr
 use crate::{
     frames::Frames,
     monitor::MonitorProxy,
+    rules::{self, Command, CommandError, Outcome},
     status::connect,
-    update::{Options, Reason, Refusal, Request, Update, View},
+    update::{CommandId, Options, Reason, Refusal, Request, Update, View},
 };
 
 /// The first and the longest pause between two tries.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
-/// How many commands may wait.
-const COMMANDS_MAX: usize = 16;
+/// How many orders may wait, and how many results.
+const ORDERS_MAX: usize = 16;
 
-enum Command {
+enum Order {
     Ask(Request),
     TryNow,
+    Command { id: CommandId, command: Command, interactive: bool },
 }
 
 /// A running link. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct Link {
-    commands: Option<mpsc::Sender<Command>>,
+    orders: Option<mpsc::Sender<Order>>,
+    last_command: AtomicU64,
     thread: Option<thread::JoinHandle<()>>,
 }
 
-impl fmt::Debug for Command {
+impl fmt::Debug for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ask(request) => request.fmt(f),
             Self::TryNow => f.write_str("TryNow"),
+            Self::Command { command, .. } => command.fmt(f),
         }
     }
 }
@@ -62,37 +67,47 @@ impl Link {
     /// If there can be no thread or no event loop.
     pub fn spawn(options: Options, tell: impl FnMut(Update) + Send + 'static) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let (orders, inbox) = mpsc::channel(ORDERS_MAX);
         let thread = thread::Builder::new().name("link".into()).spawn(move || {
-            let driver = Driver { tell, inbox, request: options.request, pause: PAUSE.0 };
+            let done = mpsc::channel(ORDERS_MAX);
+            let driver =
+                Driver { tell, inbox, request: options.request, pause: PAUSE.0, connection: None, done };
             runtime.block_on(driver.run(options.address.as_deref()));
         })?;
-        Ok(Self { commands: Some(commands), thread: Some(thread) })
+        Ok(Self { orders: Some(orders), last_command: AtomicU64::new(0), thread: Some(thread) })
     }
 
     /// Asks for another stream in place of the present one.
     pub fn ask(&self, request: Request) {
-        self.command(Command::Ask(request));
+        self.order(Order::Ask(request));
     }
 
     /// Tries again at once if there is no stream.
     pub fn try_now(&self) {
-        self.command(Command::TryNow);
+        self.order(Order::TryNow);
+    }
+
+    /// Sends a command about rules while the stream goes on; its result comes as [`Update::CommandDone`]. With
+    /// `interactive`, polkit may ask the person at the screen. Nothing if the link is too busy to take it.
+    pub fn command(&self, command: Command, interactive: bool) -> Option<CommandId> {
+        let id = CommandId(self.last_command.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
+        self.order(Order::Command { id, command, interactive }).then_some(id)
     }
 
     /// Stops the link and waits until its thread has ended. Not to be called from `tell`.
     pub fn stop(mut self) {
-        self.commands = None;
+        self.orders = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the link's thread panicked");
         }
     }
 
-    fn command(&self, command: Command) {
-        let sent = self.commands.as_ref().is_some_and(|c| c.try_send(command).is_ok());
+    fn order(&self, order: Order) -> bool {
+        let sent = self.orders.as_ref().is_some_and(|orders| orders.try_send(order).is_ok());
         if !sent {
-            tracing::debug!("the link is busy; a command is dropped");
+            tracing::debug!("the link is busy; an order is dropped");
         }
+        sent
     }
 }
 
@@ -118,18 +133,28 @@ enum Next {
 
 struct Driver<T> {
     tell: T,
-    inbox: mpsc::Receiver<Command>,
+    inbox: mpsc::Receiver<Order>,
     request: Request,
     pause: Duration,
+    /// The way to the bus, while there is one.
+    connection: Option<Connection>,
+    done: (mpsc::Sender<Done>, mpsc::Receiver<Done>),
 }
+
+/// A command's result.
+type Done = (CommandId, Result<Outcome, CommandError>);
 
 impl<T: FnMut(Update)> Driver<T> {
     async fn run(mut self, address: Option<&str>) {
         loop {
             let end = match connect(address).await {
-                Ok(connection) => self.on_bus(&connection).await,
+                Ok(connection) => {
+                    self.connection = Some(connection.clone());
+                    self.on_bus(&connection).await
+                }
                 Err(reason) => End::Lost(reason),
             };
+            self.connection = None;
             let lost = match end {
                 End::Stopped => return,
                 End::Lost(reason) => reason,
@@ -178,9 +203,9 @@ impl<T: FnMut(Update)> Driver<T> {
         let opened = loop {
             tokio::select! {
                 opened = &mut opening => break opened,
-                command = self.inbox.recv() => match command {
-                    Some(Command::TryNow) => {}
-                    command => return self.heed(command),
+                order = self.order() => match order {
+                    Some(Order::TryNow) => {}
+                    order => return self.heed(order),
                 },
             }
         };
@@ -192,9 +217,9 @@ impl<T: FnMut(Update)> Driver<T> {
         loop {
             let frame = tokio::select! {
                 frame = frames.next() => frame,
-                command = self.inbox.recv() => match command {
-                    Some(Command::TryNow) => continue,
-                    command => return self.heed(command),
+                order = self.order() => match order {
+                    Some(Order::TryNow) => continue,
+                    order => return self.heed(order),
                 },
             };
             match frame {
@@ -220,12 +245,40 @@ impl<T: FnMut(Update)> Driver<T> {
         (self.tell)(Update::Events(events));
     }
 
-    /// What a command means for a try that is under way.
-    fn heed(&mut self, command: Option<Command>) -> End {
-        match command {
+    /// The next order about the stream. Commands, which leave it alone, are dealt with meanwhile.
+    async fn order(&mut self) -> Option<Order> {
+        loop {
+            tokio::select! {
+                Some((id, result)) = self.done.1.recv() => (self.tell)(Update::CommandDone { id, result }),
+                order = self.inbox.recv() => match order {
+                    Some(Order::Command { id, command, interactive }) => self.start(id, command, interactive),
+                    order => return order,
+                },
+            }
+        }
+    }
+
+    fn start(&mut self, id: CommandId, command: Command, interactive: bool) {
+        let Some(connection) = self.connection.clone() else {
+            let result = Err(CommandError::NoHelper(Reason::NoBus("there is no connection just now".into())));
+            return (self.tell)(Update::CommandDone { id, result });
+        };
+        let done = self.done.0.clone();
+        tokio::spawn(async move {
+            let result = rules::run(&connection, &command, interactive).await;
+            if done.send((id, result)).await.is_err() {
+                tracing::debug!("the link stops before a command's result");
+            }
+        });
+    }
+
+    /// What an order means for a try that is under way.
+    fn heed(&mut self, order: Option<Order>) -> End {
+        match order {
             None => return End::Stopped,
-            Some(Command::TryNow) => {}
-            Some(Command::Ask(request)) => self.request = request,
+            // Commands do not come this far.
+            Some(Order::TryNow | Order::Command { .. }) => {}
+            Some(Order::Ask(request)) => self.request = request,
         }
         End::Asked
     }
@@ -249,7 +302,7 @@ impl<T: FnMut(Update)> Driver<T> {
         tokio::select! {
             () = sleep(time), if time < Duration::MAX => Next::Try,
             appeared = appeared => if appeared { Next::Try } else { Next::NoBus },
-            command = self.inbox.recv() => match self.heed(command) {
+            order = self.order() => match self.heed(order) {
                 End::Stopped => Next::Stop,
                 _ => Next::Try,
             },

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use sekhmet_common::{coverage::Mode, display::Text, event::Event};
 
+use crate::rules::{CommandError, Outcome};
+
 /// What a client wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
@@ -73,6 +75,10 @@ pub enum Refusal {
     OtherVersion(u8),
 }
 
+/// Names one command from its sending to its result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub u64);
+
 /// What the link tells.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
@@ -96,5 +102,12 @@ pub enum Update {
     Refused {
         /// Why.
         error: Refusal,
+    },
+    /// A command was done, or was not. Events tell of its effects, perhaps a little later.
+    CommandDone {
+        /// Which.
+        id: CommandId,
+        /// What came of it.
+        result: Result<Outcome, CommandError>,
     },
 }

@@ -6,8 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sekhmet_client::{Link, Options, Reason, Refusal, Request, Update, View, status};
-use sekhmet_common::{bus::error, event::Event, process::ProcessId, time::Timestamp, wire};
+use sekhmet_client::{
+    Command, CommandError, CommandId, Link, Options, Outcome, Reason, Refusal, Request, Update, View, status,
+};
+use sekhmet_common::{bus::error, event::Event, process::ProcessId, rule::RuleId, time::Timestamp, wire};
 use sekhmet_testkit::{
     bus::TestBus,
     player::{Player, Refusals},
@@ -178,6 +180,65 @@ async fn frames_that_make_no_sense_end_a_stream_and_not_the_link() {
         assert!(matches!(until(&updates, lost), Reason::BadFrame(_)));
         until(&updates, connected);
     }
+}
+
+fn done(update: Update) -> Option<(CommandId, Result<Outcome, CommandError>)> {
+    match update {
+        Update::CommandDone { id, result } => Some((id, result)),
+        _ => None,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_are_run_while_the_stream_goes_on() {
+    let bus = TestBus::start().unwrap();
+    let player = Player::start(&bus, &snapshot("1")).await.unwrap();
+    let (link, updates) = link(&bus, Request::default());
+    until(&updates, connected);
+    let removed = link.command(Command::Remove(RuleId(7)), false).unwrap();
+    assert_eq!(until(&updates, done), (removed, Ok(Outcome::Removed(RuleId(7)))));
+    let released = link.command(Command::Release, true).unwrap();
+    assert_ne!(removed, released);
+    assert_eq!(until(&updates, done), (released, Ok(Outcome::Released(3))));
+    assert_eq!(player.commands(), ["Remove 7", "Release interactive"]);
+    player.tell(&[gone(7)]).unwrap();
+    until(&updates, |update| (update == Update::Events(vec![gone(7)])).then_some(()));
+    assert_eq!(player.calls(), ["own"], "the same stream");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_is_answered_without_a_stream_and_without_a_bus() {
+    let mut bus = TestBus::start().unwrap();
+    let player = Player::start(&bus, &snapshot("1")).await.unwrap();
+    player.refuse(Refusals { own: Some(error::NOT_AUTHORIZED), all: None });
+    let (link, updates) = link(&bus, Request::default());
+    until(&updates, refused);
+    for (name, expected) in [
+        (error::NOT_AUTHORIZED, CommandError::NotAuthorized),
+        (error::INTERACTION_REQUIRED, CommandError::InteractionRequired),
+        (error::UNKNOWN_ID, CommandError::UnknownId("refused by the player".into())),
+        (error::INVALID_ARGUMENT, CommandError::Invalid("refused by the player".into())),
+        (error::LIMITS_EXCEEDED, CommandError::LimitsExceeded("refused by the player".into())),
+        (error::UNAVAILABLE, CommandError::Unavailable("refused by the player".into())),
+        (error::FAILED, CommandError::Failed("refused by the player".into())),
+        (
+            "org.freedesktop.DBus.Error.UnknownMethod",
+            CommandError::Refused("the helper is older than this program".into()),
+        ),
+    ] {
+        player.refuse_commands(Some(name));
+        let id = link.command(Command::Release, false).unwrap();
+        assert_eq!(until(&updates, done), (id, Err(expected)));
+    }
+    player.stop().await.unwrap();
+    let id = link.command(Command::Release, false).unwrap();
+    assert_eq!(until(&updates, done), (id, Err(CommandError::NoHelper(Reason::NoHelper))));
+    bus.kill().unwrap();
+    until(&updates, |u| lost(u).filter(|r| matches!(r, Reason::NoBus(_))));
+    let id = link.command(Command::Release, false).unwrap();
+    let (answered, result) = until(&updates, done);
+    assert_eq!(answered, id);
+    assert!(matches!(result, Err(CommandError::NoHelper(Reason::NoBus(_)))), "{result:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

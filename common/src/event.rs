@@ -174,7 +174,7 @@ pub enum Event {
         /// Bytes it received in all.
         rx_bytes: u64,
     },
-    /// A rule came into force, or it refused more, or more became known about it.
+    /// A rule came into force, or more became known about it.
     RuleAdded {
         /// When.
         at: Timestamp,
@@ -205,6 +205,15 @@ pub enum Event {
         at: Timestamp,
         /// With the number of attempts so far.
         refusal: Refusal,
+    },
+    /// How many attempts a rule has refused so far.
+    RuleHits {
+        /// When.
+        at: Timestamp,
+        /// Which rule.
+        id: RuleId,
+        /// In all, those included that are no longer listed.
+        hits: u64,
     },
     /// A refusal is no longer listed. Its attempts stay in its rule's hits.
     RefusalGone {
@@ -239,6 +248,7 @@ impl Event {
             | Self::RuleRemoved { at, .. }
             | Self::ProcessRules { at, .. }
             | Self::Refused { at, .. }
+            | Self::RuleHits { at, .. }
             | Self::RefusalGone { at, .. } => *at,
         }
     }

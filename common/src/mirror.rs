@@ -275,6 +275,7 @@ impl Mirror {
                     self.rules.refuse(refusal);
                 }
             }
+            Event::RuleHits { id, hits, .. } => self.rules.hit(*id, *hits),
             Event::RefusalGone { id, .. } => self.rules.forget(*id),
         }
     }
@@ -608,6 +609,7 @@ mod tests {
             }),
             (id.clone(), owner(), 1_u64..9)
                 .prop_map(|(n, p, attempts)| Event::Refused { at: AT, refusal: refusal(n, p, attempts) }),
+            (id.clone(), 0_u64..9).prop_map(|(n, hits)| Event::RuleHits { at: AT, id: rule(n).id, hits }),
             id.clone().prop_map(|n| Event::RefusalGone { at: AT, id: RefusalId(n) }),
             id.prop_map(|n| Event::Others { at: AT, processes: n, open_flows: n, tx_bytes: n, rx_bytes: n }),
         ];

@@ -3,7 +3,7 @@
 use sekhmet_common::event::Event;
 
 /// Every kind, in the order of the contract.
-pub(crate) const KINDS: [&str; 21] = [
+pub(crate) const KINDS: [&str; 22] = [
     "snapshot_begin",
     "snapshot_end",
     "process_started",
@@ -24,6 +24,7 @@ pub(crate) const KINDS: [&str; 21] = [
     "rule_removed",
     "process_rules",
     "refused",
+    "rule_hits",
     "refusal_gone",
 ];
 
@@ -50,6 +51,7 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::RuleRemoved { .. } => "rule_removed",
         Event::ProcessRules { .. } => "process_rules",
         Event::Refused { .. } => "refused",
+        Event::RuleHits { .. } => "rule_hits",
         Event::RefusalGone { .. } => "refusal_gone",
     }
 }
@@ -110,6 +112,7 @@ mod tests {
             Event::ProcessTotals { at, id: ProcessId(1), tx_bytes: 0, rx_bytes: 0 },
             Event::RuleRemoved { at, id: RuleId(1), end: RuleEnd::Expired },
             Event::ProcessRules { at, id: ProcessId(1), rules: vec![RuleId(1)] },
+            Event::RuleHits { at, id: RuleId(1), hits: 2 },
             Event::RefusalGone { at, id: RefusalId(1) },
         ];
         for event in events {

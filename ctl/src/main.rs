@@ -1,5 +1,7 @@
 //! `sekhmetctl`, the terminal client: its arguments.
 
+mod agent;
+mod block;
 mod coverage;
 mod flows;
 mod kinds;
@@ -7,6 +9,7 @@ mod numbers;
 mod output;
 mod ps;
 mod record;
+mod rules;
 mod sentence;
 mod session;
 mod signals;
@@ -22,6 +25,7 @@ use clap::{
     builder::{PossibleValuesParser, styling::Styles},
 };
 use sekhmet_client::{Request, View};
+use sekhmet_common::rule::RuleId;
 use session::Access;
 use tracing_subscriber::EnvFilter;
 
@@ -42,7 +46,7 @@ struct Arguments {
     /// Every process of every user [usual for root]
     #[arg(long, global = true)]
     all: bool,
-    /// Let polkit ask for a password
+    /// Let polkit ask for a password [usual at a terminal for block, unblock and release]
     #[arg(long, global = true)]
     interactive: bool,
     /// Another bus than the system's
@@ -75,6 +79,21 @@ enum Command {
     Top {
         #[command(flatten)]
         time: Time,
+    },
+    /// Block a process or a program: it can no longer exchange anything with the outside
+    Block(block::Block),
+    /// Remove a rule
+    Unblock {
+        /// The rule's number
+        #[arg(value_name = "ID", value_parser = block::rule_id)]
+        id: RuleId,
+    },
+    /// Remove every rule
+    Release,
+    /// Rules in force
+    Rules {
+        #[command(subcommand)]
+        what: rules::Rules,
     },
     /// Write events to a file, for sekhmet --replay
     Record {
@@ -114,6 +133,10 @@ fn main() -> ExitCode {
         Command::Watch { time, kinds, snapshot } => {
             watch::run(&access, json, &watch::Choice { time: time.limit, kinds, snapshot })
         }
+        Command::Block(what) => block::add(&access, json, &what),
+        Command::Unblock { id } => block::remove(&access, json, id),
+        Command::Release => block::release(&access, json),
+        Command::Rules { what: rules::Rules::List } => rules::list(&access, json),
         Command::Top { time } => top::run(&access, json, time.limit),
         Command::Record { file, time, force } => record::run(&access, json, &file, force, time.limit),
     };

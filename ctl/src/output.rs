@@ -22,6 +22,8 @@ pub(crate) enum Failure {
     NoHelper(Reason),
     /// The helper, or polkit for it, said no.
     Refused(Refusal),
+    /// What was asked for cannot be.
+    Usage(String),
     /// Something else went wrong.
     Failed(String),
     /// Nobody reads standard output any more, which is no error.
@@ -29,10 +31,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The program's exit status: 0 for a reader who has seen enough, 3 without a helper, else 1.
+    /// The program's exit status: 0 for a reader who has seen enough, 2 for what cannot be asked for, 3 without a
+    /// helper, else 1.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::OutputClosed => ExitCode::SUCCESS,
+            Self::Usage(_) => ExitCode::from(2),
             Self::NoHelper(_) => ExitCode::from(3),
             Self::Refused(_) | Self::Failed(_) => ExitCode::FAILURE,
         }
@@ -51,7 +55,7 @@ impl fmt::Display for Failure {
                 f.write_str("not authorised: an administrator would have to authenticate; try --interactive")
             }
             Self::Refused(refusal) => refusal.fmt(f),
-            Self::Failed(why) => f.write_str(why),
+            Self::Usage(why) | Self::Failed(why) => f.write_str(why),
             Self::OutputClosed => f.write_str("nobody reads the output"),
         }
     }

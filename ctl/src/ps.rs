@@ -6,6 +6,7 @@ use sekhmet_common::{
     display::Text,
     mirror::Mirror,
     process::{Process, ProcessId},
+    rule::RuleId,
     time::Timestamp,
 };
 use serde::Serialize;
@@ -35,6 +36,7 @@ struct Line<'a> {
     tx_bytes: u64,
     rx_bytes: u64,
     open_flows: usize,
+    blocked_by: &'a [RuleId],
 }
 
 /// Shows every listed process; for people those first that have exchanged the most.
@@ -71,7 +73,7 @@ pub(crate) fn user(process: &Process) -> String {
     process.user.as_ref().map_or_else(|| process.uid.to_string(), Text::shown)
 }
 
-fn line<'a>(mirror: &Mirror, p: &'a Process) -> Line<'a> {
+fn line<'a>(mirror: &'a Mirror, p: &'a Process) -> Line<'a> {
     Line {
         id: p.id,
         pid: p.pid,
@@ -88,6 +90,7 @@ fn line<'a>(mirror: &Mirror, p: &'a Process) -> Line<'a> {
         tx_bytes: p.tx_bytes,
         rx_bytes: p.rx_bytes,
         open_flows: mirror.open_flows_of(p.id),
+        blocked_by: mirror.rules_of(p.id),
     }
 }
 
@@ -113,12 +116,20 @@ fn table(mirror: &Mirror) -> Table {
             bytes(p.rx_bytes),
             bytes(p.tx_bytes),
             count(mirror.open_flows_of(p.id) as u64),
-            if p.exited_at.is_some() { "exited".into() } else { "runs".into() },
+            state(mirror, p).into(),
             p.unit.as_ref().or(p.container.as_ref()).map(Text::shown).unwrap_or_default(),
             command_line(p),
         ]);
     }
     table
+}
+
+fn state(mirror: &Mirror, p: &Process) -> &'static str {
+    match p.exited_at {
+        Some(_) => "exited",
+        None if !mirror.rules_of(p.id).is_empty() => "blocked",
+        None => "runs",
+    }
 }
 
 fn others(mirror: &Mirror, output: &mut Output) -> Result<(), Failure> {

@@ -106,6 +106,9 @@ fn about(mirror: &Mirror, event: &Event) -> String {
             rules => format!("{} blocked by {}", process(mirror, *id), numbers(rules)),
         },
         Event::Refused { refusal, .. } => refusal_words(mirror, refusal),
+        Event::RuleHits { id, hits, .. } => {
+            format!("{}, {} attempts refused", rule(mirror, *id), count(*hits))
+        }
         Event::RefusalGone { id, .. } => mirror
             .refusal(*id)
             .map_or_else(|| format!("refusal {}", id.0), |refusal| refusal_words(mirror, refusal)),

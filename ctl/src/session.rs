@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// How long a command waits for a helper that is just starting, or that has no room just now.
-const HELPER_MAX: Duration = Duration::from_secs(3);
+pub(crate) const HELPER_MAX: Duration = Duration::from_secs(3);
 
 /// How long the helper may keep silent before its snapshot is complete.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// Pause between two questions for the status.
-const PAUSE: Duration = Duration::from_millis(200);
+/// Pause between two tries to reach the helper.
+pub(crate) const PAUSE: Duration = Duration::from_millis(200);
 
 /// How often a quiet session looks whether anybody still reads.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -72,6 +72,7 @@ impl Access {
                 }
                 (Ok(Update::Refused { error }), _) => return Err(Failure::Refused(error)),
                 (Ok(Update::Lost { reason, .. }), _) => trouble = Some(absence(reason)),
+                (Ok(Update::CommandDone { .. }), before) => trouble = before,
                 (Err(_), Some(failure)) => return Err(failure),
                 (Err(_), None) => return Err(Failure::Failed("the helper does not answer".into())),
             }
@@ -215,6 +216,7 @@ impl Live {
             // The link tries again by itself.
             Update::Refused { error: Refusal::LimitsExceeded } if self.connected => None,
             Update::Refused { error } => return Err(Failure::Refused(error)),
+            Update::CommandDone { .. } => None,
         })
     }
 

@@ -4,7 +4,7 @@
 //! This edge makes the table, sees that it stays, hands it over to the next helper, counts, and reads which
 //! packets it refused.
 
-mod keeper;
+mod coverage;
 mod library;
 mod memory;
 mod netlink;
@@ -24,7 +24,7 @@ use sekhmet_common::{
 };
 
 pub use self::{
-    keeper::{Keeper, Order, Report, keep},
+    coverage::sources,
     memory::MemoryFirewall,
     nft::NftFirewall,
     packet::{Packet, read_packets},
@@ -35,11 +35,11 @@ pub use self::{
 /// What the firewall does for the helper.
 pub trait Firewall: Send {
     /// Puts the table in force, in one transaction with the end of a former one of ours. Without effect on
-    /// packets that carry no mark.
+    /// packets that carry no mark. What this machine cannot do is left out, as the shape says.
     ///
     /// # Errors
     /// [`Error::Foreign`] if another process owns a table of that name; else why the system refuses.
-    fn install(&mut self) -> Result<Hold, Error>;
+    fn install(&mut self) -> Result<Shape, Error>;
 
     /// Whether the table is in force as it was installed.
     ///
@@ -67,6 +67,31 @@ pub enum Hold {
     Owned,
     /// Any privileged process can change it: it is watched with [`Watch`] and put back.
     Shared,
+}
+
+/// What the table does here. Each shape of [`Shape::ALL`] is tried until the machine takes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// How firmly it is held.
+    pub hold: Hold,
+    /// Whether refused packets are logged (nfnetlink_log); they are counted in any case.
+    pub logs: bool,
+    /// Whether what is sent to marked sockets is refused (nft_socket), or only what they send.
+    pub inbound: bool,
+}
+
+impl Shape {
+    /// The best first.
+    pub const ALL: [Self; 8] = [
+        Self { hold: Hold::Owned, logs: true, inbound: true },
+        Self { hold: Hold::Owned, logs: false, inbound: true },
+        Self { hold: Hold::Owned, logs: true, inbound: false },
+        Self { hold: Hold::Owned, logs: false, inbound: false },
+        Self { hold: Hold::Shared, logs: true, inbound: true },
+        Self { hold: Hold::Shared, logs: false, inbound: true },
+        Self { hold: Hold::Shared, logs: true, inbound: false },
+        Self { hold: Hold::Shared, logs: false, inbound: false },
+    ];
 }
 
 /// What became of the table.

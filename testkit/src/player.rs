@@ -1,5 +1,7 @@
 //! A log player: stands in for the helper on a test bus and tells recorded events to whoever asks.
 
+mod rules;
+
 use std::{
     collections::HashMap,
     os::fd::OwnedFd,
@@ -11,10 +13,13 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, send, socke
 use sekhmet_common::{
     bus::{API_MINOR, MODE_FULL, PATH, SERVICE, error},
     event::Event,
-    log, wire,
+    log,
+    rule::Rule,
+    wire,
 };
 use zbus::{Connection, Message, OwnedVariant, Variant, interface, message::Header};
 
+use self::rules::Rules;
 use crate::bus::TestBus;
 
 /// Whom the player refuses.
@@ -35,10 +40,15 @@ pub struct Player {
 
 #[derive(Debug)]
 struct Stage {
+    /// What new clients are told, as it was given; the last one is the snapshot's end.
+    events: Vec<Event>,
     told: Vec<Vec<u8>>,
     streams: Vec<OwnedFd>,
     refusals: Refusals,
     calls: Vec<String>,
+    to_add: Vec<Rule>,
+    no_commands: Option<&'static str>,
+    commands: Vec<String>,
 }
 
 impl Player {
@@ -48,10 +58,20 @@ impl Player {
     /// If the bus does not answer or the events fit no frames.
     pub async fn start(bus: &TestBus, events: &[Event]) -> Result<Self> {
         let told = wire::encode(events)?;
-        let stage = Stage { told, streams: Vec::new(), refusals: Refusals::default(), calls: Vec::new() };
+        let stage = Stage {
+            events: events.to_vec(),
+            told,
+            streams: Vec::new(),
+            refusals: Refusals::default(),
+            calls: Vec::new(),
+            to_add: Vec::new(),
+            no_commands: None,
+            commands: Vec::new(),
+        };
         let stage = Arc::new(Mutex::new(stage));
         let connection = zbus::conn::Builder::address(bus.address())
             .serve_at(PATH, Monitor(Arc::clone(&stage)))
+            .serve_at(PATH, Rules(Arc::clone(&stage)))
             .name(SERVICE)
             .build()
             .await?;

@@ -8,10 +8,12 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod boot;
 mod bpf;
 mod build;
 mod display;
 mod fuzz;
+mod install;
 mod paths;
 mod run;
 mod setup;
@@ -76,11 +78,36 @@ enum Task {
         /// The inner loop: no virtual machine, no window
         #[arg(long)]
         fast: bool,
+        /// Only the parts whose names contain this
+        #[arg(long, value_name = "TEXT")]
+        part: Option<String>,
+        /// What takes hours instead, or those of its parts whose names contain this
+        #[arg(long, value_name = "PART", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["fast", "part"])]
+        long: Option<String>,
+    },
+    /// Place programs, unit, bus policy, polkit actions, desktop entry and icons on the system
+    Install {
+        #[command(flatten)]
+        options: install::Options,
+    },
+    /// Remove exactly what an installation placed
+    Uninstall {
+        #[command(flatten)]
+        target: install::Target,
+        /// Remove the user sekhmet and what the helper stored as well
+        #[arg(long, conflicts_with = "destdir")]
+        purge: bool,
     },
     /// Run COMMAND beside the real helper on a private bus with a real polkit
     WithHelper {
         #[command(flatten)]
         options: with_helper::Options,
+        /// What to run
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        argv: Vec<OsString>,
+    },
+    /// Run COMMAND on a throw-away copy of this machine, booted with its own systemd
+    Booted {
         /// What to run
         #[arg(last = true, required = true, value_name = "COMMAND")]
         argv: Vec<OsString>,
@@ -161,8 +188,13 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Run { yes, screenshot, after, debug } => {
             run::run(&run::Options { yes, screenshot, seconds: after, is_debug: debug })?;
         }
-        Task::Test { yes, fast } => {
-            test::run(if fast { test::Extent::Fast } else { test::Extent::Whole }, yes)?;
+        Task::Test { yes, fast, part, long } => {
+            let extent = match long {
+                Some(_) => test::Extent::Long,
+                None if fast => test::Extent::Fast,
+                None => test::Extent::Whole,
+            };
+            test::run(extent, long.or(part).as_deref(), yes)?;
         }
         Task::Bench { name, yes } => bench::run(name.as_deref(), yes)?,
         Task::Fuzz { target, seconds, inputs } => {
@@ -170,7 +202,12 @@ fn execute(task: Task) -> Result<ExitCode> {
             let effort = inputs.map_or(fuzz::Effort::Seconds(seconds), fuzz::Effort::Inputs);
             fuzz::run(target.as_deref(), effort)?;
         }
+        Task::Install { options } => install::install(&options)?,
+        Task::Uninstall { target, purge } => install::uninstall(&target, purge)?,
         Task::WithHelper { options, argv } => return with_helper::run(&options, argv).map(ExitCode::from),
+        Task::Booted { argv } => {
+            return boot::run(&argv).map(with_helper::exit_code).map(ExitCode::from);
+        }
         Task::OnDisplay { argv } => {
             return display::run(&argv).map(with_helper::exit_code).map(ExitCode::from);
         }

@@ -86,7 +86,7 @@ fn choose_bus(yes: bool) -> Result<Bus> {
         for line in &lines {
             eprintln!("  {line}");
         }
-        setup::confirm(yes)?;
+        setup::confirm(yes, "Install this now?")?;
     }
     Ok(Bus::System)
 }

@@ -44,7 +44,12 @@ pub(crate) fn ensure(purposes: &[Purpose], yes: bool) -> Result<()> {
     for line in bpf.lines().into_iter().chain(tools.iter().map(|tool| tool.line())) {
         eprintln!("  {line}");
     }
-    confirm(yes)?;
+    if (!packages.is_empty() || bpf.needs_packages()) && !shell::is_root() && shell::find("sudo").is_none() {
+        bail!(
+            "system packages are installed by root, and there is no sudo here; as root: cargo xtask setup --yes"
+        );
+    }
+    confirm(yes, "Install this now? Nothing installed will be removed.")?;
 
     if !needs.is_empty() || bpf.needs_packages() {
         install_packages(&needs, &bpf)?;
@@ -78,24 +83,24 @@ fn known_libraries() -> String {
     shell::output(Command::new(ldconfig).arg("-p")).unwrap_or_default()
 }
 
-/// Asks once, unless the answer is known.
+/// Asks `question` once, unless the answer is known.
 ///
 /// # Errors
 /// When the person declines or there is nobody to ask.
-pub(crate) fn confirm(yes: bool) -> Result<()> {
+pub(crate) fn confirm(yes: bool, question: &str) -> Result<()> {
     if yes || shell::is_root() || env::var_os("CI").is_some_and(|value| value == "true") {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        bail!("nobody to ask here: run `cargo xtask setup --yes`");
+        bail!("there is nobody to ask here; `--yes` answers beforehand");
     }
-    eprint!("Install this now? Nothing installed will be removed. [Y/n] ");
+    eprint!("{question} [Y/n] ");
     std::io::stderr().flush().context("cannot write to the terminal")?;
     let mut answer = String::new();
     std::io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
     match answer.trim().to_ascii_lowercase().as_str() {
         "" | "y" | "yes" => Ok(()),
-        _ => bail!("not installed, as you wished"),
+        _ => bail!("nothing was done, as you wished"),
     }
 }
 
@@ -103,7 +108,10 @@ fn install_packages(needs: &[&Need], bpf: &bpf_tools::Missing) -> Result<()> {
     if !apt::is_available() {
         bail!("no apt here; install what the packages above are called on this system, then start again");
     }
-    apt::refresh_lists()?;
+    apt::refresh_lists(|| {
+        let is_known = |need: &&Need| need.packages.iter().any(|package| apt::has_candidate(package));
+        needs.iter().all(is_known) && bpf.is_known()
+    })?;
     let mut packages = Vec::new();
     for need in needs {
         let known = need.packages.iter().find(|package| apt::has_candidate(package));

@@ -5,9 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 
 mod arrows;
+mod booted;
 mod cargo_parts;
 mod dependencies;
 mod files;
+mod installed;
 mod live;
 mod metadata;
 mod summary;
@@ -26,6 +28,8 @@ pub(crate) enum Extent {
     Fast,
     /// What decides whether a change is good.
     Whole,
+    /// The same questions asked for hours, before a release.
+    Long,
 }
 
 /// One part of the run.
@@ -57,15 +61,34 @@ const PARTS: &[Part] = &[
     part("kernel suite, this kernel", true, live::kernel_suite),
     part("known answers, real polkit", false, live::known_answers),
     part("window, virtual display", false, live::window),
+    part("installed files", false, installed::check),
+    part("installed, booted", false, booted::check),
     part("fuzz targets", false, fuzz_targets),
     part("kernel suite, Linux 6.1", false, live::virtual_machine),
 ];
 
-/// Sets up, runs the parts, prints the table and the closing line.
+/// The parts of a long run.
+const LONG_PARTS: &[Part] = &[
+    part("eBPF object", true, build_object),
+    part("oldest compiler", true, cargo_parts::oldest_compiler),
+    part("known answers, 30 rounds", true, live::many_known_answers),
+    part("fuzz targets, 10 million inputs", true, many_inputs),
+];
+
+/// Sets up, runs the parts (only those whose names contain `filter`), prints the table and the closing line.
 ///
 /// # Errors
-/// When set-up fails or any part fails. Later parts run all the same.
-pub(crate) fn run(extent: Extent, yes: bool) -> Result<()> {
+/// When set-up fails, no part has such a name, or any part fails. Later parts run all the same.
+pub(crate) fn run(extent: Extent, filter: Option<&str>, yes: bool) -> Result<()> {
+    let is_wanted = |part: &&Part| {
+        (extent != Extent::Fast || part.in_fast) && filter.is_none_or(|text| part.name.contains(text))
+    };
+    let all = if extent == Extent::Long { LONG_PARTS } else { PARTS };
+    let parts: Vec<&Part> = all.iter().filter(is_wanted).collect();
+    if parts.is_empty() {
+        let names: Vec<&str> = all.iter().map(|part| part.name).collect();
+        bail!("no part has such a name; they are: {}", names.join("; "));
+    }
     let begun = Instant::now();
     let mut purposes = vec![Purpose::Build, Purpose::Test, Purpose::Bus];
     if extent == Extent::Whole {
@@ -73,7 +96,7 @@ pub(crate) fn run(extent: Extent, yes: bool) -> Result<()> {
     }
     setup::ensure(&purposes, yes)?;
     let mut lines = vec![Line::new("set-up", begun.elapsed(), Outcome::Passed(1))];
-    for part in PARTS.iter().filter(|part| extent == Extent::Whole || part.in_fast) {
+    for part in parts {
         shell::say(format!("── {} ──", part.name));
         let started = Instant::now();
         let outcome = (part.run)().unwrap_or_else(|error| {
@@ -84,7 +107,7 @@ pub(crate) fn run(extent: Extent, yes: bool) -> Result<()> {
     }
     summary::print_table(&lines);
     let took = begun.elapsed();
-    if took > BUDGET {
+    if extent != Extent::Long && took > BUDGET {
         shell::say(format!("OVER BUDGET: {} minutes of {}", took.as_secs() / 60, BUDGET.as_secs() / 60));
     }
     let tally: Tally = lines.iter().map(|line| &line.outcome).sum();
@@ -98,6 +121,11 @@ pub(crate) fn run(extent: Extent, yes: bool) -> Result<()> {
 /// Each target reads its corpus, then new inputs for a few seconds; `cargo xtask fuzz` runs them longer.
 fn fuzz_targets() -> Result<Outcome> {
     fuzz::run(None, fuzz::Effort::Seconds(10)).map(Outcome::Passed)
+}
+
+/// For each target; a second of them is some ten thousand.
+fn many_inputs() -> Result<Outcome> {
+    fuzz::run(None, fuzz::Effort::Inputs(10_000_000)).map(Outcome::Passed)
 }
 
 fn build_object() -> Result<Outcome> {

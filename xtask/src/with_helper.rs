@@ -5,6 +5,8 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
@@ -20,6 +22,7 @@ mod system;
 use crate::{build, paths, shell};
 use processes::Processes;
 use service::Service;
+pub(crate) use system::{add_user, has_bus, has_user, reload_bus};
 
 /// Which bus the helper gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -176,6 +179,7 @@ fn inside(options: &Options, helper: &Path, argv: &[OsString]) -> Result<ExitSta
         helper: helper.to_path_buf(),
         arguments: if options.reduced { vec!["--reduced".into()] } else { Vec::new() },
         folder: folder.clone(),
+        state: state_folder(&folder)?,
         log: log.clone(),
         watch_list: processes.watch_list()?,
         has_restart: !options.no_restart,
@@ -189,6 +193,19 @@ fn inside(options: &Options, helper: &Path, argv: &[OsString]) -> Result<ExitSta
     service.stop()?;
     processes.stop();
     status
+}
+
+/// The folder that a service manager would make for the helper (`StateDirectory=`): its own, and empty.
+fn state_folder(folder: &Path) -> Result<PathBuf> {
+    let state = folder.join("state");
+    if state.exists() {
+        fs::remove_dir_all(&state).with_context(|| format!("cannot empty {}", state.display()))?;
+    }
+    fs::create_dir(&state).with_context(|| format!("cannot make {}", state.display()))?;
+    fs::set_permissions(&state, fs::Permissions::from_mode(0o700))?;
+    let mut chown = Command::new("chown");
+    shell::run(chown.arg("sekhmet:sekhmet").arg(&state))?;
+    Ok(state)
 }
 
 /// Whether `Bus::System` can be used.

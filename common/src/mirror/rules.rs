@@ -60,6 +60,12 @@ impl Rules {
         self.rules.insert(rule.id, rule.clone());
     }
 
+    pub(super) fn hit(&mut self, id: RuleId, hits: u64) {
+        if let Some(rule) = self.rules.get_mut(&id) {
+            rule.hits = hits;
+        }
+    }
+
     pub(super) fn remove(&mut self, id: RuleId) {
         self.rules.remove(&id);
         let theirs: Vec<RefusalId> = self.refusals.values().filter(|r| r.rule == id).map(|r| r.id).collect();

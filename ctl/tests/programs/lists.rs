@@ -18,14 +18,14 @@ async fn ps_has_exactly_its_fields() {
         assert_eq!(
             shape(line),
             "id pid parent_id name exe cmdline uid user unit container started_at exited_at tx_bytes \
-             rx_bytes open_flows"
+             rx_bytes open_flows blocked_by"
         );
     }
     let first = json!({
         "id": 1, "pid": 1001, "parent_id": null, "name": "curl", "exe": "/usr/bin/curl",
         "cmdline": ["curl", "-s"], "uid": 1000, "user": "ada", "unit": "app.scope", "container": null,
         "started_at": "2025-11-21T04:40:00Z", "exited_at": null, "tx_bytes": 420, "rx_bytes": 1_020_000,
-        "open_flows": 1,
+        "open_flows": 1, "blocked_by": [],
     });
     assert_eq!(shown[0], first);
     assert_eq!((&shown[1]["parent_id"], &shown[1]["name"]), (&json!(1), &json!(HARMLESS)));

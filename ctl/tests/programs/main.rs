@@ -7,6 +7,7 @@
 
 mod lists;
 mod record;
+mod rules;
 mod scene;
 mod streams;
 mod terminal;

@@ -21,7 +21,7 @@ use super::{
     socket::TCP,
 };
 use crate::{
-    maps::{FIRST, FLOWS, SOCKETS, STATS, add, bump},
+    maps::{FIRST, FLOWS, SOCKETS, STATS, add, bump, zero},
     ring, verdict,
 };
 
@@ -134,14 +134,15 @@ unsafe fn begin(
     passed: Passed,
 ) -> bool {
     unsafe {
+        let zero = zero();
         let mut mine = FirstFlow {
             tuple: seen.tuple(),
             opened_ns: ring::now(),
             flags: (*state).flags | socket_flag::FIRST | way.flag(),
             cpu: bpf_get_smp_processor_id(),
-            tx: Passed { bytes: 0, packets: 0 },
-            apart: [0; 6],
-            rx: Passed { bytes: 0, packets: 0 },
+            tx: Passed { bytes: zero, packets: zero },
+            apart: [zero; 6],
+            rx: Passed { bytes: zero, packets: zero },
         };
         // Another CPU may be faster, with this flow or with another: the kernel lets only one in.
         let Some(first) = FIRST.get_or_insert(socket.cast(), &mut mine) else { return false };

@@ -2,14 +2,18 @@
 
 use core::ptr::read_volatile;
 
-use aya_ebpf::{bindings::BPF_NOEXIST, helpers::generated::bpf_get_socket_cookie, programs::SockContext};
+use aya_ebpf::{
+    bindings::{BPF_NOEXIST, bpf_sock},
+    helpers::generated::bpf_get_socket_cookie,
+    programs::SockContext,
+};
 use sekhmet_common::kernel::{
     Counters, FirstFlow, FlowKey, FlowValue, SocketClosedRecord, SocketState, Tuple, kind, socket_flag, stat,
 };
 
 use super::{copy_key, residue};
 use crate::{
-    maps::{FIRST, FLOWS, SOCKETS, STATS, bump},
+    maps::{FIRST, FLOWS, SOCKETS, STATS, bump, zero},
     offsets::{NET_INUM, SKC_NET, probe},
     ring, task, verdict,
 };
@@ -38,13 +42,12 @@ pub fn create(ctx: &SockContext) -> i32 {
         let socket = ctx.sock;
         let raw = if (*socket).type_ == SOCK_RAW { socket_flag::RAW } else { 0 };
         // TCP says when a connection begins; until then nobody asks for these.
-        let (opened_ns, net_ns) = if (*socket).protocol == TCP {
+        let (opened_ns, net_ns) = if (*socket).protocol == TCP && !verdict::is_active() {
             (0, 0)
         } else {
-            // What the verifier calls a bpf_sock is the kernel's struct sock; its address may be read from.
-            let net: *const u8 = probe(socket.cast(), &SKC_NET);
-            (ring::now(), probe(net, &NET_INUM))
+            (ring::now(), net_ns(socket))
         };
+        let zero = zero();
         let mut state = SocketState {
             process: task::current_key(),
             cookie: bpf_get_socket_cookie(socket.cast()),
@@ -53,16 +56,29 @@ pub fn create(ctx: &SockContext) -> i32 {
             flags: socket_flag::CREATED | raw,
             told_state: 0,
             reserved: 0,
-            told_tx_bytes: 0,
-            told_rx_bytes: 0,
+            told_tx_bytes: zero,
+            told_rx_bytes: zero,
         };
         if SOCKETS.get_or_insert(socket.cast(), &mut state).is_none() {
             bump(&STATS, stat::STORAGE_FAILED);
         }
         // Behind the storage: whoever binds the process meanwhile finds the socket there.
-        verdict::connect::created(ctx, &state.process);
+        verdict::connect::created(ctx, &state.process, state.net_ns);
     }
     ALLOW
+}
+
+/// Inode number of a socket's network namespace.
+///
+/// # Safety
+/// `socket` is what a cgroup program has as its socket.
+#[inline(always)]
+unsafe fn net_ns(socket: *mut bpf_sock) -> u32 {
+    // What the verifier calls a bpf_sock is the kernel's struct sock; its address may be read from.
+    unsafe {
+        let net: *const u8 = probe(socket.cast(), &SKC_NET);
+        probe(net, &NET_INUM)
+    }
 }
 
 /// cgroup/sock_release: the last reference of user space is gone. TCP lives on and tells its end itself.

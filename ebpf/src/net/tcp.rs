@@ -12,7 +12,7 @@ use sekhmet_common::kernel::{
 
 use super::{copy_key, residue, tuple};
 use crate::{
-    maps::{SOCKETS, STATS, TURNS, bump},
+    maps::{SOCKETS, STATS, TURNS, bump, zero},
     offsets::*,
     ring, task, verdict,
 };
@@ -123,8 +123,9 @@ unsafe fn begin(socket: *const u8, state: *mut SocketState, old: u8, new: u8, at
             (*state).opened_ns = at_ns;
             (*state).net_ns = net_ns(socket);
             (*state).flags = ((*state).flags & !socket_flag::INBOUND) | socket_flag::OUTBOUND;
-            (*state).told_tx_bytes = 0;
-            (*state).told_rx_bytes = 0;
+            let zero = zero();
+            (*state).told_tx_bytes = zero;
+            (*state).told_rx_bytes = zero;
         } else if new == ESTABLISHED && old == SYN_RECV && (*state).flags & socket_flag::OUTBOUND == 0 {
             // A copy of the listener's storage becomes the connection's own.
             (*state).cookie = bpf_get_socket_cookie(socket.cast_mut().cast());
@@ -167,6 +168,7 @@ unsafe fn storage(socket: *const u8, new: u8) -> Option<*mut SocketState> {
 /// The verifier knows `socket` as a `struct sock`.
 #[inline(always)]
 pub unsafe fn fresh(socket: *const u8, process: ProcessKey, flags: u32) -> SocketState {
+    let zero = zero();
     unsafe {
         SocketState {
             process,
@@ -176,8 +178,8 @@ pub unsafe fn fresh(socket: *const u8, process: ProcessKey, flags: u32) -> Socke
             flags,
             told_state: 0,
             reserved: 0,
-            told_tx_bytes: 0,
-            told_rx_bytes: 0,
+            told_tx_bytes: zero,
+            told_rx_bytes: zero,
         }
     }
 }

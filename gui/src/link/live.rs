@@ -42,7 +42,9 @@ impl Live {
     }
 
     fn translate(&mut self, told: Told) -> Option<Update> {
-        self.refused = matches!(told, Told::Refused { .. });
+        if !matches!(told, Told::CommandDone { .. }) {
+            self.refused = matches!(told, Told::Refused { .. });
+        }
         match told {
             Told::Connected { .. } => Some(Update::Connected),
             Told::Events(events) => Some(Update::Events(events)),
@@ -57,6 +59,7 @@ impl Live {
                 asked_for.then_some(Update::AllRefused)
             }
             Told::Refused { error } => Some(Update::Refused { error: error.to_string() }),
+            Told::CommandDone { .. } => None,
         }
     }
 }

@@ -84,6 +84,11 @@ pub fn property(name: &str, status: &StatusReport, uptime_ms: u64) -> Option<Var
     }
 }
 
+/// Every property with its value.
+pub fn properties(status: &StatusReport, uptime_ms: u64) -> HashMap<&'static str, Variant<'static>> {
+    PROPERTIES.into_iter().filter_map(|name| Some((name, property(name, status, uptime_ms)?))).collect()
+}
+
 /// The word for a set of sources.
 pub fn mode_word(mode: Mode) -> &'static str {
     match mode {

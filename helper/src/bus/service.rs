@@ -21,7 +21,7 @@ use crate::{
         errand::Errand,
         lease::{CallPlace, Opening, Order, Report},
         limits::{Exceeded, Limits, Permit},
-        monitor::{self, OpenRequest, PROPERTIES},
+        monitor::{self, OpenRequest},
         reply::{
             CallError, NO_METHOD, READ_ONLY, UNKNOWN_INTERFACE, UNKNOWN_OBJECT, UNKNOWN_PROPERTY, WRONG_ARGS,
             answer, next,
@@ -308,9 +308,7 @@ impl<'a> Service<'a> {
         if interface != MONITOR {
             return Ok(HashMap::new());
         }
-        let uptime_ms = self.shared.uptime_ms();
-        let value = |name| Some((name, monitor::property(name, &self.shared.status, uptime_ms)?));
-        Ok(PROPERTIES.into_iter().filter_map(value).collect())
+        Ok(monitor::properties(&self.shared.status, self.shared.uptime_ms()))
     }
 
     /// Passes on what the engine asks for.

@@ -212,6 +212,11 @@ impl Ledger {
         self.tell_of_rule(id, &Event::RuleAdded { at, rule: kept.rule.clone() });
     }
 
+    /// Tells how often a rule has refused something.
+    pub(super) fn count_hits(&mut self, at: Timestamp, id: RuleId, hits: u64) {
+        self.tell_of_rule(id, &Event::RuleHits { at, id, hits });
+    }
+
     /// Tells that a rule is over.
     pub(super) fn remove_rule(&mut self, at: Timestamp, id: RuleId, end: RuleEnd) {
         self.tell_of_rule(id, &Event::RuleRemoved { at, id, end });

@@ -10,14 +10,15 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
     ptr::NonNull,
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::OnceLock,
+    time::Duration,
 };
 
 use netlink_sys::{Socket, protocols::NETLINK_NETFILTER};
 use rustix::net::{AddressFamily, RecvFlags, recv, sockopt};
 use sekhmet_common::display::escape;
 
-use super::Error;
+use super::{Error, netlink};
 
 /// The library's name since nftables 0.9.0.
 const NAME: &CStr = c"libnftables.so.1";
@@ -30,6 +31,9 @@ const TERSE: c_uint = 1 << 11;
 const JSON: c_uint = 1 << 4;
 /// Numbers for protocols, priorities and marks; no name services are asked.
 const NUMERIC: c_uint = 1 << 7 | 1 << 8 | 1 << 9;
+
+/// For a socket that is only opened and closed again.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Descriptors above the first free one that are searched for the context's socket.
 const SEARCHED: RawFd = 256;
@@ -71,7 +75,7 @@ pub(super) struct Library {
 }
 
 // SAFETY: a context belongs to no thread. It is used through `&mut self` only, and what the library keeps for
-// the whole process is guarded by `guard`.
+// the whole process is guarded by [`netlink::guard`].
 unsafe impl Send for Library {}
 
 impl Library {
@@ -81,23 +85,27 @@ impl Library {
     /// [`Error::Library`] without libnftables, [`Error::Netlink`] where the kernel has no nfnetlink.
     pub(super) fn open() -> Result<Self, Error> {
         // The library ends the whole process if it gets no socket (`netlink_init_error()`): ask beforehand.
-        drop(Socket::new(NETLINK_NETFILTER).map_err(Error::Netlink)?);
+        drop(netlink::socket(PATIENCE).map_err(Error::Netlink)?);
         let functions = functions()?;
-        let _guard = guard();
-        let before = netfilter_sockets()?;
+        let guard = netlink::guard();
+        let before = cookies()?;
         // SAFETY: NFT_CTX_DEFAULT (0) is the only flag there is; the result is checked.
         let context = NonNull::new(unsafe { (functions.new)(0) })
             .ok_or_else(|| Error::Library("no memory for a context".to_owned()))?;
-        let mut library = Self { functions, context, socket: -1 };
         // SAFETY: the context is live. Unbuffered, the library would write to our standard output.
         let buffered = unsafe {
             (functions.buffer_output)(context.as_ptr()) | (functions.buffer_error)(context.as_ptr())
         };
+        let after = cookies();
+        // What returns early from here on frees the context, which takes the guard, too.
+        drop(guard);
+        let mut library = Self { functions, context, socket: -1 };
         if buffered != 0 {
             return Err(Error::Library("no memory for its buffers".to_owned()));
         }
-        let mut new = netfilter_sockets()?;
-        new.retain(|fd| !before.contains(fd));
+        let known = |cookie: &u64| before.iter().any(|(_, known)| known == cookie);
+        let new: Vec<RawFd> =
+            after?.into_iter().filter(|(_, cookie)| !known(cookie)).map(|(fd, _)| fd).collect();
         let [socket] = new[..] else {
             return Err(Error::Library(format!("{} new sockets instead of one", new.len())));
         };
@@ -117,7 +125,7 @@ impl Library {
             Form::Json => NUMERIC | JSON,
         };
         let context = self.context.as_ptr();
-        let _guard = guard();
+        let _guard = netlink::guard();
         // SAFETY: the context is live and used by nobody else; the commands end with NUL and outlive the call.
         let status = unsafe {
             (self.functions.set_flags)(context, flags);
@@ -173,7 +181,7 @@ impl Library {
 
 impl Drop for Library {
     fn drop(&mut self) {
-        let _guard = guard();
+        let _guard = netlink::guard();
         // SAFETY: the context is live, and nobody uses it afterwards.
         unsafe { (self.functions.free)(self.context.as_ptr()) }
     }
@@ -183,12 +191,6 @@ impl std::fmt::Debug for Library {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Library").field("socket", &self.socket).finish_non_exhaustive()
     }
-}
-
-/// The library has state of its own for the whole process: one thread at a time.
-fn guard() -> MutexGuard<'static, ()> {
-    static ONE: Mutex<()> = Mutex::new(());
-    ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens the library once; it stays open.
@@ -249,17 +251,23 @@ unsafe fn copy(text: *const c_char) -> Vec<u8> {
     unsafe { CStr::from_ptr(text) }.to_bytes().to_vec()
 }
 
-/// The descriptors of this process that are nfnetlink sockets, as far as a new one may have come in among them.
+/// The nfnetlink sockets of this process: descriptors and cookies, as far as a new one may have come in among
+/// them. Cookies are never used twice, unlike numbers of descriptors. The guard is held, so that no other
+/// nfnetlink socket of ours is opened meanwhile.
 ///
-/// `/proc/self/fd` would tell it too, but is closed to a process that has given up root.
-fn netfilter_sockets() -> Result<Vec<RawFd>, Error> {
+/// `/proc/self/fd` would list them too, but is closed to a process that has given up root.
+fn cookies() -> Result<Vec<(RawFd, u64)>, Error> {
     let probe = Socket::new(NETLINK_NETFILTER).map_err(Error::Netlink)?;
-    let first_free = probe.as_raw_fd();
+    let end = probe.as_raw_fd().saturating_add(SEARCHED);
     drop(probe);
-    // SAFETY: asking a number that is no open descriptor for socket options is an error and nothing else, and
-    // the borrow ends with the question.
-    let is_one = |fd: &RawFd| is_netfilter(unsafe { BorrowedFd::borrow_raw(*fd) });
-    Ok((0..first_free.saturating_add(SEARCHED)).filter(is_one).collect())
+    let cookie = |fd: RawFd| {
+        // SAFETY: asking a number that is no open descriptor for socket options is an error and nothing else,
+        // and the borrow ends with the question.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        let cookie = is_netfilter(borrowed).then(|| sockopt::socket_cookie(borrowed).ok())??;
+        Some((fd, cookie))
+    };
+    Ok((0..end).filter_map(cookie).collect())
 }
 
 fn is_netfilter(fd: BorrowedFd<'_>) -> bool {

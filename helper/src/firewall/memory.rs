@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Counters, Error, Firewall, Hold, State};
+use super::{Counters, Error, Firewall, Hold, Shape, State};
 
 /// Behaves as the real one towards its user; a clone is another hand on the same table.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +71,7 @@ impl MemoryFirewall {
 }
 
 impl Firewall for MemoryFirewall {
-    fn install(&mut self) -> Result<Hold, Error> {
+    fn install(&mut self) -> Result<Shape, Error> {
         let mut shared = self.command()?;
         if shared.foreign {
             return Err(Error::Foreign);
@@ -79,7 +79,8 @@ impl Firewall for MemoryFirewall {
         shared.table = Some(Counters::default());
         shared.changed = false;
         shared.installs += 1;
-        Ok(Hold::Shared)
+        // Its user has to look after it.
+        Ok(Shape { hold: Hold::Shared, logs: true, inbound: true })
     }
 
     fn check(&mut self) -> Result<State, Error> {

@@ -3,7 +3,11 @@
 //! `struct nlmsghdr` is 16 bytes in the machine's byte order, `struct nfgenmsg` 4 bytes, numbers in attributes
 //! are big-endian (include/uapi/linux/netlink.h, include/uapi/linux/netfilter/nfnetlink.h).
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
@@ -106,12 +110,22 @@ pub(super) fn request(kind: u16, family: u8, resource: u16, attributes: &[(u16, 
     message
 }
 
+/// Held while a library context or an nfnetlink socket is made, and while the library works: it has state for
+/// the whole process, and its own socket is told from ours by being the only new one.
+pub(super) fn guard() -> MutexGuard<'static, ()> {
+    static ONE: Mutex<()> = Mutex::new(());
+    ONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A new nfnetlink socket of this thread's network namespace that waits at most `patience` for an answer.
 ///
 /// # Errors
 /// What the kernel says.
 pub(super) fn socket(patience: Duration) -> io::Result<Socket> {
-    let mut socket = Socket::new(NETLINK_NETFILTER)?;
+    let mut socket = {
+        let _guard = guard();
+        Socket::new(NETLINK_NETFILTER)?
+    };
     socket.bind_auto()?;
     set_socket_timeout(&socket, Timeout::Recv, Some(patience))?;
     Ok(socket)

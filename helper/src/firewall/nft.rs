@@ -3,14 +3,14 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::{
-    Counters, Error, Firewall, Hold, State,
+    Counters, Error, Firewall, Shape, State,
     library::{Form, Library},
     report, skeleton,
     table::{self, Table},
 };
 
 /// Times that a change by somebody else in the same moment is tried again.
-const TRIES: u32 = 3;
+const TRIES: usize = 3;
 
 /// The table in nf_tables.
 ///
@@ -64,38 +64,30 @@ impl NftFirewall {
         Ok(State::Intact)
     }
 
-    /// Installs without an owner, as on kernels before 5.12. Whoever wants to can then remove the table.
+    /// Installs in this shape or not at all: [`Firewall::install`] without the trying, to see what a machine
+    /// gets that cannot do better.
     ///
     /// # Errors
     /// As [`Firewall::install`].
-    pub fn install_shared(&mut self) -> Result<Hold, Error> {
-        self.install_as(&[""])
-    }
-
-    fn install_as(&mut self, ways: &[&str]) -> Result<Hold, Error> {
+    pub fn install_as(&mut self, shape: Shape) -> Result<(), Error> {
+        let there = look_up()?;
+        if there.is_some_and(|table| table.owner.is_some()) && !self.owns(there)? {
+            return Err(Error::Foreign);
+        }
         let mut last = Error::Foreign;
-        for _ in 0..TRIES {
-            let there = look_up()?;
-            if there.is_some_and(|table| table.owner.is_some()) && !self.owns(there)? {
-                return Err(Error::Foreign);
-            }
-            for flags in ways {
-                match self.library.run(Form::Text, &skeleton::commands(flags, there.is_some())) {
-                    Ok(_nothing) => return self.settle(),
-                    Err(error) => {
-                        tracing::debug!(flags = flags.trim(), %error, "the table is not made this way");
-                        last = error;
-                    }
+        for flags in skeleton::flags(shape.hold) {
+            match self.library.run(Form::Text, &skeleton::commands(flags, shape, there.is_some())) {
+                Ok(_nothing) => {
+                    self.installed = Some(self.list()?);
+                    return Ok(());
+                }
+                Err(error) => {
+                    tracing::debug!(flags = flags.trim(), ?shape, %error, "the table is not made this way");
+                    last = error;
                 }
             }
         }
         Err(last)
-    }
-
-    fn settle(&mut self) -> Result<Hold, Error> {
-        self.installed = Some(self.list()?);
-        let is_owned = self.owns(look_up()?)?;
-        Ok(if is_owned { Hold::Owned } else { Hold::Shared })
     }
 
     fn owns(&self, table: Option<Table>) -> Result<bool, Error> {
@@ -110,8 +102,17 @@ impl NftFirewall {
 }
 
 impl Firewall for NftFirewall {
-    fn install(&mut self) -> Result<Hold, Error> {
-        self.install_as(&skeleton::FLAGS)
+    fn install(&mut self) -> Result<Shape, Error> {
+        let [best, ..] = Shape::ALL;
+        // The best is tried more than once: it may have failed for a change by somebody else in the same moment.
+        let mut result = Err(Error::Foreign);
+        for shape in [best; TRIES].into_iter().chain(Shape::ALL) {
+            result = self.install_as(shape).map(|()| shape);
+            if matches!(result, Ok(_) | Err(Error::Foreign)) {
+                break;
+            }
+        }
+        result
     }
 
     fn check(&mut self) -> Result<State, Error> {

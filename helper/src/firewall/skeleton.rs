@@ -3,32 +3,45 @@
 //! Grammar: nft 1.0.6 wants a newline before every `}`. Every verdict here holds for this table only: others
 //! still see what it accepts, and cannot bring back what it refuses.
 
+use super::{Hold, Shape};
+
 /// Family and name of the table.
 pub(super) const TABLE: &str = "sekhmet";
 
 /// The netlink log group (nfnetlink_log) to which refused packets go.
 pub(super) const LOG_GROUP: u16 = 74;
 
-/// The ways in which the table may belong to its maker's socket, the best first; each is tried.
+/// The commands that make the table; after `delete`, in one transaction with the end of a former one.
+pub(super) fn commands(flags: &str, shape: Shape, delete: bool) -> String {
+    let first = if delete { "delete table inet sekhmet\n" } else { "" };
+    let inbound = if shape.inbound { INBOUND } else { "" };
+    let body = format!("{BODY}{inbound}");
+    let body = if shape.logs { body } else { body.replace(LOG, "") };
+    format!("{first}table inet sekhmet {{\n{flags}\tchain {} {{\n\t}}\n{body}}}\n", layout())
+}
+
+/// What stands before the first chain, the best first; each is tried.
 ///
 /// An owner (Linux 5.12, nftables 0.9.9) keeps every other process from changing or flushing the table.
 /// `persist` (Linux 6.9, nftables 1.1) also keeps it when the owner is gone.
-pub(super) const FLAGS: [&str; 3] = ["\tflags owner, persist\n", "\tflags owner\n", ""];
-
-/// The commands that make the table; after `delete`, in one transaction with the end of a former one.
-pub(super) fn commands(flags: &str, delete: bool) -> String {
-    let first = if delete { "delete table inet sekhmet\n" } else { "" };
-    format!("{first}table inet sekhmet {{\n{flags}\tchain {} {{\n\t}}\n{BODY}}}\n", layout())
+pub(super) fn flags(hold: Hold) -> &'static [&'static str] {
+    match hold {
+        Hold::Owned => &["\tflags owner, persist\n", "\tflags owner\n"],
+        Hold::Shared => &[""],
+    }
 }
 
 /// Name of an empty chain that tells which text the table was made from, for whoever finds it later.
 pub(super) fn layout() -> String {
     // FNV-1a: it only has to differ between versions.
-    let hash = BODY.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+    let hash = BODY.bytes().chain(INBOUND.bytes()).fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
     format!("layout_{hash:016x}")
 }
+
+/// What needs nfnetlink_log.
+const LOG: &str = " log group 74";
 
 /// Everything within the table. The bits are those of `sekhmet_common::kernel::mark`:
 /// 0xff000000 kind (0x5e refused), 0x00800000 also on this machine, 0x00400000 silently,
@@ -129,6 +142,10 @@ const BODY: &str = "\
 		ip daddr . udp dport . udp sport @asking4 accept
 		ip6 daddr . udp dport . udp sport @asking6 accept
 	}
+";
+
+/// The part that needs nft_socket (Linux 4.18).
+const INBOUND: &str = "\
 	chain in {
 		type filter hook input priority -160; policy accept;
 		socket mark & 0xff000000 == 0x5e000000 goto inbound
@@ -170,6 +187,7 @@ mod tests {
 
     #[test]
     fn the_bits_in_the_text_are_those_of_the_mark() {
+        let text = [BODY, INBOUND].concat();
         for (bits, times) in [
             (mark::LOCAL_TOO, 3),
             (mark::SILENT, 2),
@@ -178,24 +196,28 @@ mod tests {
             (mark::KIND_MASK, 2),
             (mark::REFUSED, 2),
         ] {
-            assert_eq!(BODY.matches(&format!("{bits:#010x}")).count(), times, "{bits:#010x}");
+            assert_eq!(text.matches(&format!("{bits:#010x}")).count(), times, "{bits:#010x}");
         }
-        assert_eq!(BODY.matches("0x").count(), 13, "no other bits");
-        assert!(BODY.contains(&format!("log group {LOG_GROUP}\n")));
-        assert!(commands("", false).contains(&format!("table inet {TABLE} {{")));
+        assert_eq!(text.matches("0x").count(), 13, "no other bits");
+        assert!(LOG.ends_with(&LOG_GROUP.to_string()) && BODY.matches(LOG).count() == 1);
+        assert!(commands("", Shape::ALL[0], false).contains(&format!("table inet {TABLE} {{")));
     }
 
     #[test]
     fn the_text_keeps_to_the_grammar_of_old_versions() {
-        for flags in FLAGS {
-            let text = commands(flags, true);
-            for line in text.lines().filter(|line| line.trim_start().starts_with('}')) {
-                assert_eq!(line.trim(), "}");
+        for shape in Shape::ALL {
+            for flags in flags(shape.hold) {
+                let text = commands(flags, shape, true);
+                for line in text.lines().filter(|line| line.trim_start().starts_with('}')) {
+                    assert_eq!(line.trim(), "}");
+                }
+                // Braces that open a block end their line; those of a set close on it.
+                let opened = text.lines().filter(|line| line.ends_with('{')).count();
+                assert_eq!(opened, text.lines().filter(|line| line.trim() == "}").count());
+                assert!(text.is_ascii());
+                assert_eq!(text.contains("log group"), shape.logs);
+                assert_eq!(text.contains("socket mark"), shape.inbound);
             }
-            // Braces that open a block end their line; those of a set close on it.
-            let opened = text.lines().filter(|line| line.ends_with('{')).count();
-            assert_eq!(opened, text.lines().filter(|line| line.trim() == "}").count());
-            assert!(text.is_ascii());
         }
     }
 }

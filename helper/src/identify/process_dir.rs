@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::{AtFlags, Mode, OFlags, openat, readlinkat, statat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, readlinkat, statat};
 use sekhmet_common::display::Text;
 
 use crate::engine::input::{ProcessKey, Uids};
@@ -175,9 +175,9 @@ pub struct SocketMount(u64);
 impl SocketMount {
     /// Finds it by a socket of this process.
     pub fn find(proc: &Path) -> Option<Self> {
-        let socket = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok()?;
-        let me = ProcessDir::open(proc, std::process::id()).ok()?;
-        let info = me.read(&format!("fdinfo/{}", socket.as_raw_fd()), INFO_MAX).ok()?;
+        // Any kind of socket will do; this one is allowed to a service that may not open sockets of IP.
+        let socket = std::os::unix::net::UnixDatagram::unbound().ok()?;
+        let info = read_at(CWD, proc.join(format!("self/fdinfo/{}", socket.as_raw_fd())), INFO_MAX).ok()?;
         parse_fdinfo(&info).map(|(_, mount)| mount)
     }
 }

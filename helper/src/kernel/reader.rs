@@ -262,7 +262,7 @@ impl Worker {
         }
         self.residues = residues;
         self.polls = self.polls.wrapping_add(1);
-        if self.residues.is_empty() || self.polls % RESIDUES_KEPT != 0 {
+        if self.residues.is_empty() || !self.polls.is_multiple_of(RESIDUES_KEPT) {
             return;
         }
         // A connection that outlives its process may still leave something; then the entry begins anew.

@@ -180,9 +180,9 @@ impl Enforcer {
         }
         let installed = self.firewall.as_mut().map(|firewall| firewall.install());
         match installed {
-            Some(Ok(hold)) => {
-                self.hold = Some(hold);
-                tracing::info!(?hold, "the firewall's table is in force");
+            Some(Ok(shape)) => {
+                self.hold = Some(shape.hold);
+                tracing::info!(?shape, "the firewall's table is in force");
                 self.listen();
                 self.judge.set_firewall(true)
             }

@@ -2,23 +2,26 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use sekhmet_client::{Command, CommandError, Outcome, rules};
 use sekhmet_common::{
     bus::{API_MINOR, COVERAGE_KINDS, COVERAGE_SOURCES, COVERAGE_UPTIME_MS, RULES},
     coverage::Mode,
+    process::ProcessId,
+    rule::{Answer, Draft, Extent, Lifetime, RuleId, Wanted, Ways},
 };
 use sekhmet_helper::{
     bus::{
         actions::{ACTIONS, FILTERED_METHOD, OPEN_PROPERTIES, Operation},
         monitor::XML,
     },
-    engine::input::StatusReport,
+    engine::input::{Deed, Input, StatusReport, Wish},
 };
 use sekhmet_testkit::polkit::Verdict;
 use zbus::{OwnedVariant, message::Flags};
 
 use crate::{
     rules::program,
-    stage::{Enforcer, MONITOR, Stage, call},
+    stage::{Enforcer, MONITOR, PROCESS, Stage, call},
 };
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -106,6 +109,45 @@ async fn the_proxy_of_clients_fits() {
     let stage = Stage::new().await;
     let status = sekhmet_client::status(Some(stage.bus.address())).await.unwrap();
     assert_eq!((status.version.as_str(), status.mode.as_str()), (env!("CARGO_PKG_VERSION"), "full"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_clients_fit() {
+    let stage = Stage::enforcing(Enforcer::Obeys).await;
+    for action in ACTIONS {
+        stage.polkit.set(action.id, Verdict::Ask);
+    }
+    stage.polkit.set("org.sekhmet.helper.watch-own", Verdict::Allow);
+    let caller = stage.bus.connect_as(1).await.unwrap();
+    let path = Wanted::Path("/opt/\n\\x".into());
+    let draft = Draft {
+        ways: Ways::Inbound,
+        answer: Answer::Drop,
+        extent: Extent::Everywhere,
+        ..Draft::new(path, Lifetime::Seconds(90))
+    };
+    assert_eq!(rules::add(&caller, &draft, false).await, Err(CommandError::InteractionRequired));
+    let id = rules::add(&caller, &draft, true).await.unwrap();
+    let wished = stage.hears(|input| match input {
+        Input::Wish { wish: Wish { deed: Deed::Add(rule), .. }, .. } => Some(rule.draft.clone()),
+        _ => None,
+    });
+    assert_eq!(wished, draft);
+    let process = Draft::new(Wanted::Process(ProcessId(PROCESS)), Lifetime::UntilExit);
+    rules::add(&caller, &process, true).await.unwrap();
+    let listed = rules::list(&caller).await.unwrap();
+    assert_eq!(listed.iter().map(|rule| rule.id).collect::<Vec<_>>(), [id, RuleId(id.0 + 1)]);
+    assert_eq!(listed[0].subject, "every run of /opt/\\x0a\\\\x and what it starts");
+    assert_eq!((listed[0].lifetime.as_str(), listed[0].added_by), ("90s", 1));
+    let gone = Draft::new(Wanted::Process(ProcessId(99)), Lifetime::UntilExit);
+    let refused = rules::add(&caller, &gone, true).await;
+    assert_eq!(refused, Err(CommandError::UnknownId("no such process runs any more".into())));
+    assert_eq!(rules::remove(&caller, id, true).await, Ok(()));
+    assert_eq!(rules::release(&caller, true).await, Ok(1));
+    let address = stage.bus.address().to_owned();
+    let run = move || rules::run_blocking(Some(&address), &Command::Release, true);
+    let done = tokio::task::spawn_blocking(run).await.unwrap();
+    assert_eq!(done, Ok(Outcome::Released(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

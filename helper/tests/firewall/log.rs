@@ -12,7 +12,7 @@ use sekhmet_common::{
 use sekhmet_helper::firewall::{Batch, Firewall, Refusals, RefusedPacket, start};
 
 use crate::{
-    marked::{SOON, addr, icmp, mark, tcp_connect, tcp_listen, udp},
+    marked::{SOON, addr, icmp, mark, send_refused, tcp_connect, tcp_listen, udp},
     place::{HERE, THERE, bits, scene},
 };
 
@@ -42,7 +42,7 @@ fn each_refusal_is_told_with_rule_remote_and_user() {
         let remote = |port| Endpoint::from(addr(there, port));
         tcp_connect(rule(0xf_ffff, 0), addr(there, 6001), SOON).unwrap_err();
         let socket = udp(rule(2, SILENT), v6, 6002);
-        socket.send_to(b"no", addr(there, 6003)).unwrap_err();
+        send_refused(&socket, b"no", addr(there, 6003));
         let sent = rustix::net::sendto(
             icmp(rule(3, 0), v6, true),
             &crate::marked::echo(v6),
@@ -82,10 +82,10 @@ fn a_storm_is_counted_exactly_told_in_part_and_hides_nobody() {
     let loud = udp(Mark::refused(1, 0).unwrap().bits(), false, 0);
     let quiet = udp(Mark::refused(2, 0).unwrap().bits(), false, 0);
     for _ in 0..20_000 {
-        loud.send_to(b"no", addr(THERE[0], 6011)).unwrap_err();
+        send_refused(&loud, b"no", addr(THERE[0], 6011));
     }
     for _ in 0..7 {
-        quiet.send_to(b"no", addr(THERE[0], 6012)).unwrap_err();
+        send_refused(&quiet, b"no", addr(THERE[0], 6012));
     }
     let counters = firewall.counters().unwrap();
     assert_eq!((counters.by_rule[&1].packets, counters.by_rule[&2].packets), (20_000, 7));
@@ -110,7 +110,7 @@ fn what_nobody_reads_in_time_is_counted_as_lost() {
     let mut refused = 0;
     for _ in 0..200 {
         for socket in &sockets {
-            socket.send_to(&[0; 64], addr(THERE[0], 6021)).unwrap_err();
+            send_refused(socket, &[0; 64], addr(THERE[0], 6021));
             refused += 1;
         }
     }
@@ -118,7 +118,7 @@ fn what_nobody_reads_in_time_is_counted_as_lost() {
     let mut all = read(&mut refusals, usize::MAX);
     // One more, so that the gap shows.
     mark(&sockets[0], Mark::refused(999, 0).unwrap().bits());
-    sockets[0].send_to(b"no", addr(THERE[0], 6021)).unwrap_err();
+    send_refused(&sockets[0], b"no", addr(THERE[0], 6021));
     let last = read(&mut refusals, 1);
     all.lost += last.lost;
     assert_eq!(all.packets.len() as u64 + all.lost, refused);
@@ -132,6 +132,6 @@ fn the_group_has_one_reader_and_without_it_packets_are_refused_all_the_same() {
     let second = Refusals::open().map(drop).unwrap_err();
     assert_eq!(second.raw_os_error(), Some(libc::EPERM), "{second}");
     drop(first);
-    udp(bits(LOCAL_TOO), false, 0).send_to(b"no", addr("127.0.0.1", 6031)).unwrap_err();
+    send_refused(&udp(bits(LOCAL_TOO), false, 0), b"no", addr("127.0.0.1", 6031));
     assert_eq!(firewall.counters().unwrap().by_rule[&1].packets, 1);
 }

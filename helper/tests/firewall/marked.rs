@@ -80,6 +80,15 @@ pub(crate) fn refused_at_once<T: std::fmt::Debug>(what: impl FnOnce() -> io::Res
     error.kind()
 }
 
+/// Sends what must be refused. The mark in the message tells whether the firewall let it through, or somebody
+/// took the mark away.
+pub(crate) fn send_refused(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) {
+    match socket.send_to(bytes, to) {
+        Ok(_) => panic!("sent to {to}, with the mark {:#x}", crate::sys::marked(socket)),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{to}"),
+    }
+}
+
 /// A server that answers each byte with itself until the peer closes, on its own thread.
 pub(crate) fn echo_server(at: SocketAddr) {
     let listener = TcpListener::bind(at).unwrap();

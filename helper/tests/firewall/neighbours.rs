@@ -7,10 +7,10 @@ use std::{
     time::Duration,
 };
 
-use sekhmet_helper::firewall::{Firewall, Hold, NftFirewall, State};
+use sekhmet_helper::firewall::{Firewall, NftFirewall, Shape, State};
 
 use crate::{
-    marked::{SOON, addr, echo_server, echoes, tcp_connect, udp},
+    marked::{SOON, addr, echo_server, echoes, send_refused, tcp_connect, udp},
     place::{THERE, bits, own_namespace, run, scene, try_run},
 };
 
@@ -114,7 +114,7 @@ fn their_tables_stay_byte_identical() {
     let before = theirs();
     assert_eq!(before.len(), 4);
     let mut firewall = NftFirewall::open().unwrap();
-    assert_eq!(firewall.install().unwrap(), Hold::Owned);
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
     assert_eq!(theirs(), before);
     firewall.install().unwrap();
     firewall.counters().unwrap();
@@ -133,7 +133,7 @@ fn marks_of_others_pass_and_are_seen_by_their_rules() {
     peer.run(|| echo_server(addr(THERE[0], 4001)));
     udp(0xca6c, false, 0).send_to(b"tunnel", addr(THERE[0], 4002)).unwrap();
     udp(0xca6c, true, 0).send_to(b"tunnel", addr(THERE[1], 4002)).unwrap();
-    udp(bits(0), false, 0).send_to(b"no", addr(THERE[0], 4002)).unwrap_err();
+    send_refused(&udp(bits(0), false, 0), b"no", addr(THERE[0], 4002));
     assert!(echoes(&mut tcp_connect(0x6d6f_6c65, addr(THERE[0], 4001), SOON).unwrap()));
     assert!(run(&["nft", "list counter inet mangle tunnel"]).contains("packets 2 "));
     assert_eq!(firewall.counters().unwrap().by_rule[&1].packets, 1);
@@ -141,7 +141,7 @@ fn marks_of_others_pass_and_are_seen_by_their_rules() {
     let (loaded, _, error) = try_run(&["nft", "-f", "-"], &format!("flush ruleset\n{OTHERS}"));
     assert!(loaded, "{error}");
     assert_eq!(firewall.check().unwrap(), State::Intact);
-    udp(bits(0), false, 0).send_to(b"no", addr(THERE[0], 4002)).unwrap_err();
+    send_refused(&udp(bits(0), false, 0), b"no", addr(THERE[0], 4002));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn nothing_that_happens_adds_text_to_the_table() {
     let text = run(&["nft", "-t", "list", "ruleset"]);
     for rule in (1..=0xf_ffff_u32).step_by(1049) {
         let mark = sekhmet_common::kernel::mark::Mark::refused(rule, 0).unwrap();
-        udp(mark.bits(), false, 0).send_to(b"no", addr(THERE[0], 4003)).unwrap_err();
+        send_refused(&udp(mark.bits(), false, 0), b"no", addr(THERE[0], 4003));
     }
     assert_eq!(firewall.counters().unwrap().by_rule.len(), 1000);
     let counted = |text: &str| {
@@ -173,7 +173,7 @@ fn changes_of_others_at_the_same_time_do_no_harm() {
         .spawn()
         .unwrap();
     for round in 0..100 {
-        assert_eq!(firewall.install().unwrap(), Hold::Owned, "{round}");
+        assert_eq!(firewall.install().unwrap(), Shape::ALL[0], "{round}");
         assert_eq!(firewall.check().unwrap(), State::Intact, "{round}");
         assert!(firewall.counters().unwrap().by_rule.is_empty());
     }

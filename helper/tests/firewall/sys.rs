@@ -27,3 +27,21 @@ pub(crate) fn mark(fd: impl AsFd, bits: u32) {
     };
     assert_eq!(result, 0, "{}", io::Error::last_os_error());
 }
+
+/// Reads `SO_MARK` back.
+pub(crate) fn marked(fd: impl AsFd) -> u32 {
+    let mut bits = 0_u32;
+    let mut length = libc::socklen_t::try_from(size_of_val(&bits)).unwrap();
+    // SAFETY: value and length are live for the call, and the length is the value's own.
+    let result = unsafe {
+        libc::getsockopt(
+            fd.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MARK,
+            (&raw mut bits).cast(),
+            &raw mut length,
+        )
+    };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    bits
+}

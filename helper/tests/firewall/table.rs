@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::bounded;
-use sekhmet_helper::firewall::{
-    Counters, Error, Firewall, Hold, NftFirewall, Order, Report, State, Watch, keep,
-};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+use sekhmet_helper::firewall::{Firewall, NftFirewall, Refusals, Shape, State, Watch};
 
 use crate::place::{own_namespace, run, try_run};
+
+/// Without an owner, as on kernels before 5.12.
+const SHARED: Shape = Shape::ALL[4];
 
 /// How long to wait for a change that does not come.
 const PATIENCE: Duration = Duration::from_millis(200);
@@ -19,10 +20,10 @@ fn the_table_is_made_found_intact_and_released() {
     }
     let mut firewall = NftFirewall::open().unwrap();
     assert_eq!(firewall.check().unwrap(), State::Missing);
-    assert_eq!(firewall.install().unwrap(), Hold::Owned);
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
     assert_eq!(firewall.check().unwrap(), State::Intact);
     assert!(run(&["nft", "list", "tables"]).contains("table inet sekhmet"));
-    assert_eq!(firewall.install().unwrap(), Hold::Owned, "again, in the old one's place");
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0], "again, in the old one's place");
     assert_eq!(firewall.check().unwrap(), State::Intact);
     assert!(firewall.counters().unwrap().by_rule.is_empty());
     firewall.release().unwrap();
@@ -52,7 +53,7 @@ fn a_table_without_owner_is_watched_and_put_back() {
         return;
     }
     let mut firewall = NftFirewall::open().unwrap();
-    assert_eq!(firewall.install_shared().unwrap(), Hold::Shared);
+    firewall.install_as(SHARED).unwrap();
     assert_eq!(firewall.check().unwrap(), State::Intact);
     let mut watch = Watch::open(PATIENCE).unwrap();
     for (doing, became) in [
@@ -65,13 +66,13 @@ fn a_table_without_owner_is_watched_and_put_back() {
         run(&["nft", doing]);
         assert!(watch.wait().unwrap(), "{doing}");
         assert_eq!(firewall.check().unwrap(), became, "{doing}");
-        assert_eq!(firewall.install_shared().unwrap(), Hold::Shared);
+        firewall.install_as(SHARED).unwrap();
         assert_eq!(firewall.check().unwrap(), State::Intact);
         until_quiet(&mut watch);
     }
     run(&["nft", "add table ip other"]);
     assert!(!watch.wait().unwrap(), "other tables do not wake anybody");
-    assert_eq!(firewall.install().unwrap(), Hold::Owned, "the leftover of an old kernel is taken over");
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0], "the leftover of an old kernel is taken over");
 }
 
 /// Reads what our own changes told.
@@ -87,41 +88,52 @@ fn a_table_that_was_removed_is_back_within_a_second() {
     if !own_namespace() {
         return;
     }
-    let (order, orders) = bounded(1);
-    let (reports, heard) = bounded(64);
-    let shared = Box::new(Shared(NftFirewall::open().unwrap()));
-    let keeper = keep(shared, false, true, orders, reports).unwrap();
-    order.send(Order::Install).unwrap();
-    assert!(matches!(heard.recv().unwrap(), Report::Installed(Hold::Shared)));
-    for round in 1..=10 {
+    let mut firewall = NftFirewall::open().unwrap();
+    let mut watch = Watch::open(PATIENCE).unwrap();
+    for round in 0..10 {
+        firewall.install_as(SHARED).unwrap();
+        until_quiet(&mut watch);
         run(&["nft", "delete table inet sekhmet"]);
         let began = Instant::now();
-        let report = heard.recv_timeout(Duration::from_secs(1)).unwrap();
-        assert!(matches!(report, Report::PutBack { was: State::Missing, times, .. } if times == round));
-        assert!(run(&["nft", "list tables"]).contains("sekhmet"), "{:?}", began.elapsed());
+        assert!(watch.wait().unwrap(), "{round}");
+        assert_eq!(firewall.check().unwrap(), State::Missing);
+        firewall.install_as(SHARED).unwrap();
+        assert!(run(&["nft", "list tables"]).contains("sekhmet"));
+        assert!(began.elapsed() < Duration::from_secs(1), "{round}: {:?}", began.elapsed());
     }
-    assert!(keeper.is_running());
-    drop(keeper);
-    assert!(heard.try_recv().is_err(), "our own changes are nothing to mend");
 }
 
-/// The firewall as it is on a kernel before 5.12.
-struct Shared(NftFirewall);
-
-impl Firewall for Shared {
-    fn install(&mut self) -> Result<Hold, Error> {
-        self.0.install_shared()
+#[test]
+fn every_shape_can_be_made() {
+    if !own_namespace() {
+        return;
     }
-
-    fn check(&mut self) -> Result<State, Error> {
-        self.0.check()
+    for shape in Shape::ALL {
+        let mut firewall = NftFirewall::open().unwrap();
+        firewall.install_as(shape).unwrap();
+        assert_eq!(firewall.check().unwrap(), State::Intact, "{shape:?}");
+        assert!(firewall.counters().unwrap().by_rule.is_empty());
+        firewall.release().unwrap();
     }
+}
 
-    fn release(&mut self) -> Result<(), Error> {
-        self.0.release()
+#[test]
+fn the_right_to_administer_the_network_is_enough() {
+    if !own_namespace() {
+        return;
     }
+    // The helper's other three have nothing to do with the firewall.
+    let only = CapabilitySet::NET_ADMIN;
+    set_capabilities(None, CapabilitySets { effective: only, permitted: only, inheritable: only }).unwrap();
+    let mut firewall = NftFirewall::open().unwrap();
+    assert_eq!(firewall.install().unwrap(), Shape::ALL[0]);
+    assert_eq!(firewall.check().unwrap(), State::Intact);
+    let _watch = Watch::open(PATIENCE).unwrap();
+    let _refusals = Refusals::open().unwrap();
+    firewall.release().unwrap();
 
-    fn counters(&mut self) -> Result<Counters, Error> {
-        self.0.counters()
-    }
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none }).unwrap();
+    assert!(firewall.install().is_err());
+    assert!(Refusals::open().is_err());
 }

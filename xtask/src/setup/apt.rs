@@ -66,11 +66,20 @@ fn parse_llvm_major(text: &str) -> Option<u32> {
     text.split_whitespace().find_map(|word| word.strip_prefix("libllvm")?.parse().ok())
 }
 
-/// Fetches the package lists when there are none or they are old.
+/// Fetches the package lists when there are none, when they are old, or when they lack what is looked for:
+/// a freshly installed system has the lists of its medium, without updates.
 ///
 /// # Errors
 /// When apt cannot reach its archive.
-pub(crate) fn refresh_lists() -> Result<()> {
+pub(crate) fn refresh_lists(is_all_known: impl FnOnce() -> bool) -> Result<()> {
+    if are_lists_young() && is_all_known() {
+        return Ok(());
+    }
+    shell::say("fetching the package lists (apt-get update)");
+    shell::run(apt_get().args(["update", "-q"]))
+}
+
+fn are_lists_young() -> bool {
     let lists = Path::new("/var/lib/apt/lists");
     let filled = fs::read_dir(lists).is_ok_and(|mut dir| {
         dir.any(|entry| entry.is_ok_and(|entry| entry.file_name().to_string_lossy().contains("_Packages")))
@@ -81,11 +90,7 @@ pub(crate) fn refresh_lists() -> Result<()> {
         .filter_map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
         .max();
     let age = updated.and_then(|time| SystemTime::now().duration_since(time).ok());
-    if filled && age.is_some_and(|age| age < LISTS_STALE_AFTER) {
-        return Ok(());
-    }
-    shell::say("fetching the package lists (apt-get update)");
-    shell::run(apt_get().args(["update", "-q"]))
+    filled && age.is_some_and(|age| age < LISTS_STALE_AFTER)
 }
 
 /// Asks apt what installing `packages` would do, without doing it.

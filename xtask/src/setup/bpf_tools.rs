@@ -30,7 +30,12 @@ impl Missing {
 
     /// Whether system packages are needed: the compiler, or LLVM to build the linker with.
     pub(crate) fn needs_packages(&self) -> bool {
-        !self.is_empty()
+        self.compiler || self.linker && !has_llvm()
+    }
+
+    /// Whether the package lists offer what is missing.
+    pub(super) fn is_known(&self) -> bool {
+        !self.compiler || COMPILER_PACKAGES.iter().all(|package| apt::has_candidate(package))
     }
 
     /// Lines for the list that the person agrees to.
@@ -57,6 +62,12 @@ pub(crate) fn missing() -> Result<Missing> {
         Ok(toolchain) => Missing { compiler: false, linker: toolchain.linker()?.is_none() },
         Err(_skipped) => Missing { compiler: true, linker: true },
     })
+}
+
+/// Whether the development package of the compiler's LLVM is there.
+fn has_llvm() -> bool {
+    toolchain::choose_compiler()
+        .is_ok_and(|toolchain| llvm_prefix(toolchain.llvm_major).join("bin/llvm-config").exists())
 }
 
 /// Installs the compiler and LLVM's development package.

@@ -57,7 +57,11 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["dbus-bin", "dbus"], Program("dbus-send"), &[Bus, Test]),
     need(&["polkitd", "policykit-1"], Path("/usr/lib/polkit-1/polkitd"), &[Bus, Test]),
     need(&["iproute2"], Program("ip"), &[Test]),
+    // The helper opens it at run time; without it nothing can be blocked.
+    need(&["libnftables1"], Library("libnftables.so.1"), &[Bus, Test]),
     need(&["nftables"], Program("nft"), &[Test]),
+    // The helper opens it at run time, so no package dependency brings it.
+    need(&["libnftables1"], Library("libnftables.so.1"), &[Bus, Test]),
     need(&["curl"], Program("curl"), &[Test, Screenshot]),
     // winit, glutin and xkbcommon open these with dlopen, so no package dependency brings them.
     need(&["libx11-6"], Library("libX11.so.6"), &[Window, Screenshot]),
@@ -77,6 +81,10 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["imagemagick"], Program("convert"), &[Test]),
     need(&["qemu-system-x86"], Program("qemu-system-x86_64"), &[Vm]),
     need(&["iperf3"], Program("iperf3"), &[Bench]),
+    need(&["systemd"], Program("systemd-analyze"), &[Test]),
+    need(&["desktop-file-utils"], Program("desktop-file-validate"), &[Test]),
+    need(&["appstream"], Program("appstreamcli"), &[Test]),
+    need(&["libxml2-utils"], Program("xmllint"), &[Test]),
     need(&["python3"], Program("python3"), &[Test]),
     need(&["python3-pip"], Program("pip3"), &[Test]),
 ];

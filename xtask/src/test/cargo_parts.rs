@@ -1,6 +1,6 @@
 //! The parts of the test run that are a cargo command or a tool beside it.
 
-use std::env;
+use std::io::IsTerminal as _;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -44,6 +44,30 @@ pub(super) fn clippy() -> Result<Outcome> {
         "warnings",
     ]))?;
     Ok(Outcome::Passed(1))
+}
+
+/// The oldest compiler that the manifest promises still takes every crate.
+pub(super) fn oldest_compiler() -> Result<Outcome> {
+    let manifest = std::fs::read_to_string(paths::root().join("Cargo.toml"))?;
+    let version = promised_version(&manifest).context("the manifest names no rust-version")?;
+    let installed = shell::output(Command::new("rustup").args(["toolchain", "list"])).unwrap_or_default();
+    let toolchain = installed.split_whitespace().find(|name| name.starts_with(version));
+    let Some(toolchain) = toolchain else {
+        return Ok(Outcome::Skipped(format!("not checked, needs `rustup toolchain install {version}`")));
+    };
+    let mut check = Command::new("rustup");
+    check.args(["run", toolchain, "cargo", "check", "--workspace", "--all-targets", "--locked"]);
+    check.arg("--target-dir").arg(paths::target().join("oldest"));
+    // The outer cargo has named its own compiler.
+    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "CARGO_MANIFEST_DIR"] {
+        check.env_remove(name);
+    }
+    shell::run(check.current_dir(paths::root()))?;
+    Ok(Outcome::Passed(1))
+}
+
+fn promised_version(manifest: &str) -> Option<&str> {
+    manifest.lines().find_map(|line| line.strip_prefix("rust-version = \"")?.strip_suffix('"'))
 }
 
 /// The documentation builds and its links hold.
@@ -119,12 +143,25 @@ fn has_nextest() -> bool {
 }
 
 fn counted(cargo: &mut Command) -> Result<Outcome> {
-    // Tests that start the helper find it where this build puts it.
-    cargo.env("CARGO_TERM_COLOR", if env::var_os("CI").is_some() { "never" } else { "always" });
+    // The output goes through a pipe, so cargo cannot tell by itself.
+    let is_terminal = std::io::stderr().is_terminal();
+    cargo.env("CARGO_TERM_COLOR", if is_terminal { "always" } else { "never" });
     let (status, text) = shell::run_and_read(cargo)?;
     match read_test_counts(&text) {
         Some(tally) if status.success() || tally.failed > 0 => Ok(tally.into()),
         None if status.success() => bail!("`{}` ran no test", shell::shown(cargo)),
         _ => bail!("`{}` failed: {status}", shell::shown(cargo)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_manifest_names_the_oldest_compiler() {
+        assert_eq!(promised_version("[package]\nrust-version = \"1.95\"\n"), Some("1.95"));
+        let manifest = std::fs::read_to_string(paths::root().join("Cargo.toml")).unwrap();
+        assert!(promised_version(&manifest).is_some());
     }
 }

@@ -51,6 +51,17 @@ pub(super) fn known_answers() -> Result<Outcome> {
     Ok(tally.into())
 }
 
+/// The same with new random sizes each round, and ten times as many processes that live a few milliseconds.
+pub(super) fn many_known_answers() -> Result<Outcome> {
+    if !shell::can_become_root() {
+        return Ok(Outcome::Skipped("needs root".into()));
+    }
+    build::packages(&["sekhmet-helper", "sekhmet-ctl", "sekhmet-testkit"], true)?;
+    let mut tally = known_answer(&full(), ["flows", "--rounds", "30"].map(OsString::from).to_vec())?;
+    tally += known_answer(&full(), ["short-lived", "--count", "10000"].map(OsString::from).to_vec())?;
+    Ok(tally.into())
+}
+
 /// A process and its connection are there before the helper starts, and stay until it was looked at.
 fn pre_existing() -> Result<Tally> {
     let folder = tempfile::tempdir().context("cannot make a folder for the truth")?;

@@ -35,6 +35,8 @@ pub(super) struct Settings {
     pub arguments: Vec<String>,
     /// For the notification socket and the file with the process id.
     pub folder: PathBuf,
+    /// Where it keeps what outlives it; its own.
+    pub state: PathBuf,
     /// What it prints, over all its lives.
     pub log: PathBuf,
     /// Takes the process ids that must not outlive xtask, one a line.
@@ -157,6 +159,7 @@ fn spawn(settings: &Settings, store: &[Stored]) -> Result<Child> {
     }
     script += "exec \"$@\"";
     command.args(["-c", &script, "bash"]).arg(&settings.helper).args(&settings.arguments);
+    command.env("STATE_DIRECTORY", &settings.state);
     command.env("NOTIFY_SOCKET", settings.folder.join("notify")).env_remove("DBUS_SYSTEM_BUS_ADDRESS");
     command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     set_inherited(store, FdFlags::empty())?;
@@ -204,6 +207,7 @@ mod tests {
             helper,
             arguments: vec!["--some".into()],
             folder: folder.to_path_buf(),
+            state: folder.to_path_buf(),
             log: folder.join("log"),
             watch_list: File::options().write(true).open("/dev/null").unwrap(),
             has_restart: true,

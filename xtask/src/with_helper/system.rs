@@ -19,7 +19,7 @@ const FILES: [(&str, &str); 2] = [
 
 /// Whether this machine runs a system bus with a polkit on it.
 pub(super) fn is_running() -> bool {
-    UnixStream::connect("/run/dbus/system_bus_socket").is_ok()
+    has_bus()
         && (has_owner("org.freedesktop.PolicyKit1")
             || Path::new("/usr/share/dbus-1/system-services/org.freedesktop.PolicyKit1.service").exists())
 }
@@ -56,23 +56,9 @@ pub(super) fn install() -> Result<PathBuf> {
         }
     }
     if !has_user()? {
-        let mut add = Command::new("useradd");
-        add.args([
-            "--system",
-            "--user-group",
-            "--no-create-home",
-            "--home-dir",
-            "/",
-            "--shell",
-            "/usr/sbin/nologin",
-        ]);
-        shell::run(add.arg("sekhmet"))?;
+        add_user()?;
     }
-    // dbus-daemon watches its folders, dbus-broker does not.
-    let mut reload = Command::new("dbus-send");
-    reload.args(["--system", "--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus"]);
-    shell::output(reload.arg("org.freedesktop.DBus.ReloadConfig"))
-        .context("the bus does not take its new policy")?;
+    reload_bus()?;
     let folder = PathBuf::from("/run/sekhmet-xtask");
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("cannot clear {}", folder.display()))?;
@@ -81,7 +67,38 @@ pub(super) fn install() -> Result<PathBuf> {
     Ok(folder)
 }
 
-fn has_user() -> Result<bool> {
+/// Whether a system bus runs here.
+pub(crate) fn has_bus() -> bool {
+    UnixStream::connect("/run/dbus/system_bus_socket").is_ok()
+}
+
+/// Has the bus read its policies again: dbus-daemon watches its folders, dbus-broker does not.
+///
+/// # Errors
+/// When the bus refuses them.
+pub(crate) fn reload_bus() -> Result<()> {
+    let mut reload = Command::new("dbus-send");
+    reload.args(["--system", "--print-reply", "--dest=org.freedesktop.DBus", "/org/freedesktop/DBus"]);
+    shell::output(reload.arg("org.freedesktop.DBus.ReloadConfig"))
+        .context("the bus does not take its new policy")?;
+    Ok(())
+}
+
+/// Makes the helper's user.
+///
+/// # Errors
+/// When useradd(8) fails.
+pub(crate) fn add_user() -> Result<()> {
+    let mut add = Command::new("useradd");
+    add.args(["--system", "--user-group", "--no-create-home", "--home-dir", "/"]);
+    shell::run(add.args(["--shell", "/usr/sbin/nologin", "sekhmet"]))
+}
+
+/// Whether the helper's user exists.
+///
+/// # Errors
+/// When the list of users cannot be read.
+pub(crate) fn has_user() -> Result<bool> {
     let passwd = fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
     Ok(passwd.lines().any(|line| line.starts_with("sekhmet:")))
 }

@@ -47,6 +47,7 @@ impl Ledger {
             | Event::RuleRemoved { .. }
             | Event::ProcessRules { .. }
             | Event::Refused { .. }
+            | Event::RuleHits { .. }
             | Event::RefusalGone { .. } => {}
         }
         self.mirror.apply(event);

@@ -212,8 +212,7 @@ impl Engine {
             let entry = self.rules.entries.get_mut(&id);
             if let Some(entry) = entry.filter(|e| e.kept.rule.hits != hits && e.stage != Stage::Coming) {
                 entry.kept.rule.hits = hits;
-                let kept = entry.kept.clone();
-                self.ledger.add_rule(now, &kept);
+                self.ledger.count_hits(now, id, hits);
             }
         }
     }

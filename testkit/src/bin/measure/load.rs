@@ -20,6 +20,9 @@ use crate::helper::Helper;
 /// Servers on as many loopback addresses, so that the client's ports do not run out.
 const SERVERS: u8 = 16;
 
+/// How long the balance may take to know of everything.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Opens and closes `rate` connections a second for `seconds`, looking at the helper meanwhile.
 pub(crate) fn load(ctl: &Path, rate: u64, seconds: u64) -> Result<Value> {
     let helper = Helper::find()?;
@@ -39,33 +42,46 @@ pub(crate) fn load(ctl: &Path, rate: u64, seconds: u64) -> Result<Value> {
     }
     let took = start.elapsed().as_secs_f64();
     let percent = (helper.cpu_seconds()? - cpu_before) / took * 100.0;
-    // Two polls and some ticks later everything has been read.
-    std::thread::sleep(Duration::from_secs(4));
-    let output = Command::new(ctl).args(["status", "--json"]).output().context("sekhmetctl status")?;
-    ensure!(output.status.success(), "sekhmetctl status: {}", String::from_utf8_lossy(&output.stderr));
-    let status: Value = serde_json::from_slice(&output.stdout)?;
-    let number = |part: &str, kind: &str| status[part][kind].as_i64().unwrap_or(0);
+    // A connection is told when it opens, is established and closes, and its server's side, unless the queue of
+    // the listener was full, when it is established and closes.
+    let accepted = taken.load(Ordering::Relaxed);
+    let least = i64::try_from(3 * made + 2 * accepted)?;
+    let deadline = Instant::now() + PATIENCE;
+    // Unwatched, the helper draws its balance every few seconds; on a busy machine it may be behind.
+    let (status, told) = loop {
+        std::thread::sleep(Duration::from_secs(1));
+        let status = ask(ctl)?;
+        let told = number(&status, "made", "tcp_state");
+        if told >= least || Instant::now() > deadline {
+            break (status, told);
+        }
+    };
     let kinds = status["made"].as_object().context("made")?;
     let unaccounted: i64 = kinds
         .keys()
         .map(|k| {
-            (number("made", k) - number("delivered", k) - number("lost", k) - number("filtered", k)).abs()
+            let parts = ["delivered", "lost", "filtered"].map(|part| number(&status, part, k));
+            (number(&status, "made", k) - parts.iter().sum::<i64>()).abs()
         })
         .sum();
-    let lost: i64 = kinds.keys().map(|k| number("lost", k)).sum();
-    // A connection is told when it opens, is established and closes, and its server's side, unless the queue of
-    // the listener was full, when it is established and closes.
-    let accepted = taken.load(Ordering::Relaxed);
-    let told = number("made", "tcp_state") + number("in_flight", "tcp_state");
-    let least = i64::try_from(3 * made + 2 * accepted)?;
-    // The kernel skips a program that an interrupt finds at work on the same processor; the helper's own balance
-    // cannot see those, the generator can.
+    let lost: i64 = kinds.keys().map(|k| number(&status, "lost", k)).sum();
+    // What the kernel made and the helper's own balance does not know of; the generator does.
     let never_made = (least - told).max(0);
     Ok(json!({
         "connections": made, "accepted": accepted, "per_second": made as f64 / took,
         "helper_cpu_percent_of_a_core": percent, "helper_rss_mb": helper.rss_mb()?,
         "lost": lost, "unaccounted": unaccounted + never_made, "never_made": never_made,
     }))
+}
+
+fn ask(ctl: &Path) -> Result<Value> {
+    let output = Command::new(ctl).args(["status", "--json"]).output().context("sekhmetctl status")?;
+    ensure!(output.status.success(), "sekhmetctl status: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+fn number(status: &Value, part: &str, kind: &str) -> i64 {
+    status[part][kind].as_i64().unwrap_or(0)
 }
 
 fn listen(taken: &Arc<AtomicU64>) -> Result<Vec<SocketAddr>> {
