@@ -25,8 +25,8 @@ use crate::maps::{RULES, SWITCH};
 #[unsafe(no_mangle)]
 static HOST_NET_NS: Global<u32> = Global::new(0);
 
-/// The cookie of that namespace, which is at hand where the inode number is not; 0 where user space cannot ask for
-/// it (before Linux 5.14): then the programs refuse themselves, as in every other namespace.
+/// The cookie of that namespace, by which programs know that of their socket; 0 where user space cannot ask for it
+/// (before Linux 5.14).
 #[unsafe(no_mangle)]
 static HOST_NET_COOKIE: Global<u64> = Global::new(0);
 
@@ -46,10 +46,16 @@ fn is_host(net_ns: u32) -> bool {
     net_ns == HOST_NET_NS.load()
 }
 
-/// The same for the socket of a program that knows its socket by its context only.
+/// The same, asked of the kernel where it knows; `net_ns` may be the user's and not the socket's.
+///
+/// # Safety
+/// `context` is the program's own.
 #[inline(always)]
-unsafe fn is_host_socket(context: *mut c_void) -> bool {
-    HOST_NET_COOKIE.load() != 0 && unsafe { bpf_get_netns_cookie(context) } == HOST_NET_COOKIE.load()
+unsafe fn is_host_socket(context: *mut c_void, net_ns: u32) -> bool {
+    match HOST_NET_COOKIE.load() {
+        0 => is_host(net_ns),
+        cookie => unsafe { bpf_get_netns_cookie(context) == cookie },
+    }
 }
 
 /// Whether the firewall acts on marks at all.

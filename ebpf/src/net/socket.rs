@@ -63,7 +63,7 @@ pub fn create(ctx: &SockContext) -> i32 {
             bump(&STATS, stat::STORAGE_FAILED);
         }
         // Behind the storage: whoever binds the process meanwhile finds the socket there.
-        verdict::connect::created(ctx, &state.process);
+        verdict::connect::created(ctx, &state.process, state.net_ns);
     }
     ALLOW
 }

@@ -91,7 +91,7 @@ fn decide(ctx: &SockAddrContext, call: Call, address: impl FnOnce(*mut bpf_sock_
         }
         let user = task::current_key();
         let (owner, net_ns) = owner(socket, &user);
-        let is_host = is_host_socket(ctx.sock_addr.cast());
+        let is_host = is_host_socket(ctx.sock_addr.cast(), net_ns);
         let bound = bind(socket, &owner, &user);
         let mark = bound.map_or(0, |bound| mark_of_socket(&*bound));
         set_mark(ctx, socket, bound, if is_host { mark } else { 0 });
@@ -146,14 +146,16 @@ unsafe fn judge(
     if firewall_acts { ALLOW } else { REFUSE }
 }
 
-/// Who owns the socket, and in which network namespace it is as far as that was asked for. One that nobody has
-/// seen before is its user's.
+/// Who owns the socket, and in which network namespace it is. One that nobody has seen before is its user's. A
+/// TCP socket that was created while no rule was in force does not know its namespace yet: it is taken for its
+/// user's.
 #[inline(always)]
 unsafe fn owner(socket: *mut bpf_sock, user: &ProcessKey) -> (ProcessKey, u32) {
     unsafe {
         match SOCKETS.get(socket.cast()) {
-            Some(state) => ((*state).process, (*state).net_ns),
-            None => (*user, 0),
+            Some(state) if (*state).net_ns != 0 => ((*state).process, (*state).net_ns),
+            Some(state) => ((*state).process, task::current_net_ns()),
+            None => (*user, task::current_net_ns()),
         }
     }
 }
@@ -226,10 +228,10 @@ unsafe fn set_mark(
 /// # Safety
 /// The program's own context, as it came.
 #[inline(always)]
-pub unsafe fn created(ctx: &SockContext, owner: &ProcessKey) {
+pub unsafe fn created(ctx: &SockContext, owner: &ProcessKey, net_ns: u32) {
     unsafe {
         let mark = subject::bind_socket(ctx.sock.cast(), owner);
-        if mark != 0 && is_host_socket(ctx.sock.cast()) {
+        if mark != 0 && is_host_socket(ctx.sock.cast(), net_ns) {
             (*ctx.sock).mark = mark;
         }
     }

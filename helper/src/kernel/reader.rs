@@ -16,7 +16,7 @@ use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
     flow::Counters,
-    kernel::{FlowKey, FlowValue, ProcessKey, Residue, policy::REFUSALS_MAX},
+    kernel::{FlowKey, FlowValue, ProcessKey, Residue, policy::REFUSALS_MAX, stat},
 };
 
 use super::{
@@ -47,6 +47,16 @@ pub const INTERVAL_WATCHED: Duration = Duration::from_secs(1);
 
 /// The same while nobody does.
 pub const INTERVAL_ALONE: Duration = Duration::from_secs(5);
+
+/// Counters of what must not happen to rules, and what it means.
+const GAPS: [(u32, &str); 3] = [
+    (
+        stat::POLICY_MAP_FULL,
+        "processes are not blocked as they should be: too many are, or by too many rules",
+    ),
+    (stat::SOCKET_UNBOUND, "sockets are not blocked as they should be: the kernel has no memory for them"),
+    (stat::REFUSAL_MAP_FULL, "refusals are not told: there are too many different ones"),
+];
 
 /// The running thread. Dropping it stops the thread and detaches the programs.
 #[derive(Debug)]
@@ -135,6 +145,8 @@ struct Worker {
     /// Residues that were told.
     residues: HashMap<ProcessKey, Residue>,
     refusals: Told,
+    /// Of each of [`GAPS`], how much was warned of.
+    gaps: [u64; GAPS.len()],
     polls: u32,
     /// Losses that were told.
     lost: PerKind,
@@ -155,6 +167,7 @@ impl Worker {
             clock,
             residues: HashMap::new(),
             refusals: Told::default(),
+            gaps: [0; GAPS.len()],
             polls: 0,
             lost: PerKind::default(),
             malformed: 0,
@@ -235,6 +248,7 @@ impl Worker {
         self.outbox.extend(over);
         self.tell_residues();
         self.tell_refusals(now_ns);
+        self.warn_of_gaps();
         self.outbox.push(Observation::PollComplete { at: self.clock.wall(now_ns) });
         self.tell_losses(now_ns);
     }
@@ -270,6 +284,17 @@ impl Worker {
             && counters != Counters::default()
         {
             self.outbox.push(Observation::Residue { owner, counters });
+        }
+    }
+
+    /// What the programs could not keep up with, once for each time it grew.
+    fn warn_of_gaps(&mut self) {
+        for ((counter, what), told) in GAPS.iter().zip(&mut self.gaps) {
+            let Ok(count) = self.kernel.stat(*counter) else { continue };
+            if count > *told {
+                tracing::warn!(count, what);
+                *told = count;
+            }
         }
     }
 

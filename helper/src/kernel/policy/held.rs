@@ -28,13 +28,15 @@ pub(super) fn set_mark(row: &CoverRow) -> io::Result<()> {
 }
 
 /// Ends a connection in both directions: whoever waits for bytes reads its end. Works in every network namespace.
+/// False if it was none any more.
 ///
 /// # Errors
-/// As [`take`], or what the kernel says, but for a connection that is none any more.
-pub(super) fn shut(row: &CoverRow) -> io::Result<()> {
+/// As [`take`], or what the kernel says.
+pub(super) fn shut(row: &CoverRow) -> io::Result<bool> {
     match shutdown(take(row)?, Shutdown::Both) {
-        Err(rustix::io::Errno::NOTCONN) => Ok(()),
-        other => Ok(other?),
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::NOTCONN) => Ok(false),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -53,31 +53,36 @@ impl Policies {
     /// The iterators cannot be read: sockets that are open already are not bound then.
     pub fn enforce(&self) -> io::Result<Enforced> {
         let mut done = Enforced::default();
-        let (mut marked, mut closed) = (HashSet::new(), HashSet::new());
+        let (mut marked, mut unmarked, mut closed) = (HashSet::new(), HashSet::new(), HashSet::new());
         // On some kernels a module that cannot be loaded; then they are shut down.
         let destroyer = Destroyer::open().ok();
         for _pass in 0..PASSES_MAX {
             let rows = self.cover()?;
             let before = (marked.len(), closed.len());
             for row in &rows {
-                if row.mark != row.wanted && row.fd != u32::MAX && marked.insert((row.cookie, row.wanted)) {
-                    match held::set_mark(row) {
-                        Ok(()) if Mark::from_bits(row.wanted).is_some() => done.marked += 1,
-                        Ok(()) => done.restored += 1,
-                        Err(error) => {
-                            tracing::debug!(%error, tgid = row.holder.tgid, "a socket keeps its mark");
-                            done.unmarked += 1;
-                        }
+                let change = (row.cookie, row.wanted);
+                if row.mark != row.wanted && row.fd != u32::MAX && !marked.contains(&change) {
+                    // Another holder may be reached where this one cannot.
+                    if let Err(error) = held::set_mark(row) {
+                        tracing::debug!(%error, tgid = row.holder.tgid, "a socket keeps its mark");
+                        unmarked.insert(change);
+                    } else {
+                        marked.insert(change);
+                        unmarked.remove(&change);
                     }
                 }
-                if is_cut(row) && closed.insert(row.cookie) {
-                    let near = destroyer.as_ref().filter(|_| row.net_ns == self.net_ns);
+                let is_near = row.net_ns == self.net_ns;
+                if is_cut(row, is_near) && closed.insert(row.cookie) {
+                    let near = destroyer.as_ref().filter(|_| is_near);
                     if near.is_some_and(|destroyer| destroyer.destroy(row).is_ok()) {
                         done.closed += 1;
-                    } else if held::shut(row).is_ok() {
-                        done.shut += 1;
-                    } else {
-                        done.silenced += 1;
+                        continue;
+                    }
+                    match held::shut(row) {
+                        Ok(true) => done.shut += 1,
+                        // The other end was here, too, and was closed before.
+                        Ok(false) => done.closed += 1,
+                        Err(_unreachable) => done.silenced += 1,
                     }
                 }
             }
@@ -85,6 +90,9 @@ impl Policies {
                 break;
             }
         }
+        done.unmarked = unmarked.len();
+        done.marked = marked.iter().filter(|(_, mark)| Mark::from_bits(*mark).is_some()).count();
+        done.restored = marked.len() - done.marked;
         Ok(done)
     }
 
@@ -98,8 +106,8 @@ impl Policies {
     }
 }
 
-/// Whether this is a connection that is refused.
-fn is_cut(row: &CoverRow) -> bool {
+/// Whether this is a connection that is refused; `is_near` if it is in this network namespace.
+fn is_cut(row: &CoverRow, is_near: bool) -> bool {
     if row.tuple.protocol != TCP || matches!(row.state, tcp_state::LISTEN | tcp_state::CLOSE) {
         return false;
     }
@@ -108,14 +116,15 @@ fn is_cut(row: &CoverRow) -> bool {
         socket_flag::OUTBOUND => Began::Here,
         _ => Began::Unknown,
     };
-    refuses(row.refused, stays_here(&row.tuple), row.tuple.remote_port, began)
+    refuses(row.refused, stays_here(&row.tuple, is_near), row.tuple.remote_port, began)
 }
 
-/// Whether the other end is this machine: then the packets go through the loopback interface.
-fn stays_here(tuple: &Tuple) -> bool {
+/// Whether the packets go through the loopback interface of their namespace. In another one that is known of plain
+/// loopback addresses only.
+fn stays_here(tuple: &Tuple, is_near: bool) -> bool {
     let remote = address(tuple.remote);
     // What this machine can bind is its own.
-    remote.is_loopback() || tuple.remote == tuple.local || UdpSocket::bind((remote, 0)).is_ok()
+    remote.is_loopback() || tuple.remote == tuple.local || is_near && UdpSocket::bind((remote, 0)).is_ok()
 }
 
 pub(super) fn address(bytes: [u8; 16]) -> IpAddr {
@@ -145,14 +154,14 @@ mod tests {
         let here = [127, 0, 0, 1];
         let there = [192, 0, 2, 1];
         let established = tcp_state::ESTABLISHED;
-        assert!(is_cut(&row(there, 0, socket_flag::OUTBOUND, established)));
-        assert!(is_cut(&row(there, 0, 0, established)));
-        assert!(!is_cut(&row(there, 0, 0, tcp_state::LISTEN)));
-        assert!(!is_cut(&row(here, 0, socket_flag::OUTBOUND, established)));
-        assert!(is_cut(&row(here, LOCAL_TOO, socket_flag::OUTBOUND, established)));
-        assert!(!is_cut(&row(there, INBOUND_FREE, socket_flag::INBOUND, established)));
-        assert!(is_cut(&row(there, INBOUND_FREE, socket_flag::OUTBOUND, established)));
+        assert!(is_cut(&row(there, 0, socket_flag::OUTBOUND, established), true));
+        assert!(is_cut(&row(there, 0, 0, established), true));
+        assert!(!is_cut(&row(there, 0, 0, tcp_state::LISTEN), true));
+        assert!(!is_cut(&row(here, 0, socket_flag::OUTBOUND, established), true));
+        assert!(is_cut(&row(here, LOCAL_TOO, socket_flag::OUTBOUND, established), true));
+        assert!(!is_cut(&row(there, INBOUND_FREE, socket_flag::INBOUND, established), true));
+        assert!(is_cut(&row(there, INBOUND_FREE, socket_flag::OUTBOUND, established), true));
         let free = CoverRow { refused: 0, ..row(there, 0, 0, established) };
-        assert!(!is_cut(&free));
+        assert!(!is_cut(&free, true));
     }
 }
