@@ -36,6 +36,17 @@ pub fn current_key() -> ProcessKey {
     }
 }
 
+/// Inode number of the current task's network namespace, from programs that know no types.
+#[inline(always)]
+pub fn current_net_ns() -> u32 {
+    unsafe {
+        let task = bpf_get_current_task() as *const u8;
+        let proxy: *const u8 = probe(task, &TASK_NSPROXY);
+        let net: *const u8 = probe(proxy, &NSPROXY_NET_NS);
+        probe(net, &NET_INUM)
+    }
+}
+
 /// Whether the task is a thread of the kernel.
 #[inline(always)]
 pub unsafe fn is_kernel(task: *const u8) -> bool {
