@@ -174,7 +174,9 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // The end of process 1 is the end of every process of its namespace.
         if self.init.parse::<u32>().is_ok() {
-            let _it_may_be_gone = shell::output(shell::as_root("kill").args(["-9", &self.init]));
+            // The shell's own kill: small systems have no program of this name.
+            let _it_may_be_gone =
+                shell::output(shell::as_root("sh").args(["-c", "kill -9 $1", "sh", &self.init]));
         }
         let _it_may_be_gone = self.starter.wait();
         let mut remove = shell::as_root("find");

@@ -258,7 +258,7 @@ fn check_rights(machine: &Machine) -> Result<()> {
 /// Killed, it comes back by itself.
 fn check_restart(machine: &Machine) -> Result<()> {
     let first = show(machine, "MainPID")?;
-    shell::run(machine.command("kill").args(["-9", &first]))?;
+    shell::run(machine.command("sh").args(["-c", "kill -9 $1", "sh", &first]))?;
     until(|| {
         let now = show(machine, "MainPID")?;
         ensure!(now != first && now != "0", "the killed helper did not come back");
