@@ -144,7 +144,9 @@ impl Machine {
     /// A command that will run in the copy as root.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = shell::as_root("nsenter");
-        command.args(["--target", &self.init, "--mount", "--pid", "--uts", "--ipc", "--net", "--"]);
+        command.args(["--target", &self.init, "--mount", "--pid", "--uts", "--ipc", "--net"]);
+        // Where the machine's own root is a folder (chroot), the copy's root is not that of its mounts.
+        command.args(["--root", "--wd", "--"]);
         command.arg(program.as_ref());
         command
     }
