@@ -144,7 +144,9 @@ impl Machine {
     /// A command that will run in the copy as root.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = shell::as_root("nsenter");
-        command.args(["--target", &self.init, "--mount", "--pid", "--uts", "--ipc", "--net", "--"]);
+        command.args(["--target", &self.init, "--mount", "--pid", "--uts", "--ipc", "--net"]);
+        // Where the machine's own root is a folder (chroot), the copy's root is not that of its mounts.
+        command.args(["--root", "--wd", "--"]);
         command.arg(program.as_ref());
         command
     }
@@ -174,7 +176,9 @@ impl Drop for Machine {
     fn drop(&mut self) {
         // The end of process 1 is the end of every process of its namespace.
         if self.init.parse::<u32>().is_ok() {
-            let _it_may_be_gone = shell::output(shell::as_root("kill").args(["-9", &self.init]));
+            // The shell's own kill: small systems have no program of this name.
+            let _it_may_be_gone =
+                shell::output(shell::as_root("sh").args(["-c", "kill -9 $1", "sh", &self.init]));
         }
         let _it_may_be_gone = self.starter.wait();
         let mut remove = shell::as_root("find");

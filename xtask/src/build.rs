@@ -30,12 +30,30 @@ pub(crate) fn packages(packages: &[&str], is_debug: bool) -> Result<PathBuf> {
     bpf::build()?;
     let mut cargo = shell::cargo();
     cargo.args(["build", "--locked", "--quiet"]);
-    for package in packages {
-        cargo.args(["-p", package]);
-    }
-    if !is_debug {
+    if is_debug {
+        // Features are those of all packages together: another choice of packages would build every dependency again.
+        cargo.arg("--workspace");
+        for program in packages.iter().flat_map(|package| programs_of(package)) {
+            cargo.args(["--bin", program]);
+        }
+    } else {
+        // What is shipped has no feature that only a test asks for.
         cargo.arg("--release");
+        for package in packages {
+            cargo.args(["-p", package]);
+        }
     }
     shell::run(&mut cargo)?;
     Ok(paths::target().join(if is_debug { "debug" } else { "release" }))
+}
+
+/// The programs that a package builds.
+fn programs_of(package: &str) -> &'static [&'static str] {
+    match package {
+        "sekhmet" => &["sekhmet"],
+        "sekhmet-ctl" => &["sekhmetctl"],
+        "sekhmet-helper" => &["sekhmet-helper"],
+        "sekhmet-testkit" => &["known-answer", "measure"],
+        _ => &[],
+    }
 }

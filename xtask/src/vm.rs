@@ -36,13 +36,12 @@ impl Guest {
             bail!("virtual machines run on x86_64 only so far");
         }
         bpf::build()?;
-        let init = executable(&["build", "-p", "xtask", "--bin", "vm-init"], "vm-init")?;
+        let init = executable(&["build", "--workspace", "--bin", "vm-init"], "vm-init")?;
         let suite = match suite {
             Some(suite) => suite,
-            None => executable(
-                &["test", "--no-run", "-p", "sekhmet-helper", "--test", "kernel_suite"],
-                "kernel_suite",
-            )?,
+            None => {
+                executable(&["test", "--no-run", "--workspace", "--test", "kernel_suite"], "kernel_suite")?
+            }
         };
         Ok(Self { init, suite })
     }

@@ -17,7 +17,7 @@ pub(super) fn kernel_suite() -> Result<Outcome> {
     if !shell::can_become_root() {
         return Ok(Outcome::Skipped("needs root".into()));
     }
-    let suite = build_test("sekhmet-helper", "kernel_suite")?;
+    let suite = build_test("kernel_suite")?;
     let mut command = as_root_with_environment(&suite);
     command.env("SEKHMET_BPF_OBJECT", paths::bpf_object());
     let (status, text) = shell::run_and_read(&mut command)?;
@@ -157,12 +157,13 @@ pub(super) fn virtual_machine() -> Result<Outcome> {
     Ok(Tally::from(report).into())
 }
 
-/// Builds one test executable and gives its path.
-fn build_test(package: &str, name: &str) -> Result<PathBuf> {
+/// Builds one test executable and gives its path. Of the workspace, as the plain tests are: a package alone has other
+/// features, with which every dependency would be built again.
+fn build_test(name: &str) -> Result<PathBuf> {
     let mut cargo = shell::cargo();
-    cargo.args(["test", "--no-run", "--locked", "-p", package, "--test", name]);
+    cargo.args(["test", "--no-run", "--locked", "--workspace", "--test", name]);
     let text = shell::output(cargo.args(["--message-format", "json"]))?;
-    vm::executable_in(&text, name).with_context(|| format!("cargo built no test {name} in {package}"))
+    vm::executable_in(&text, name).with_context(|| format!("cargo built no test {name}"))
 }
 
 fn as_root_with_environment(program: &PathBuf) -> Command {

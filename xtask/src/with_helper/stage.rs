@@ -200,7 +200,7 @@ fn find_user(passwd: &str, name: &str) -> Option<User> {
     })
 }
 
-/// A clone in root's home cannot be entered by other users: then the program is run from a copy that can.
+/// A clone in root's home cannot be entered by other users: then the program is run from a place that can.
 fn reachable(program: &OsString, user: &User, folder: &Path) -> Result<OsString> {
     let path = Path::new(program);
     if path.components().count() < 2 || !path.is_file() {
@@ -211,11 +211,17 @@ fn reachable(program: &OsString, user: &User, folder: &Path) -> Result<OsString>
     if test.status().is_ok_and(|status| status.success()) {
         return Ok(program.clone());
     }
-    let copy = folder.join("program").join(path.file_name().unwrap_or_default());
-    fs::create_dir_all(folder.join("program"))?;
-    fs::copy(path, &copy).with_context(|| format!("cannot copy {}", path.display()))?;
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755))?;
-    Ok(copy.into_os_string())
+    let place = folder.join("programs");
+    fs::create_dir_all(&place)?;
+    let (beside, name) = (path.parent().unwrap_or(path), path.file_name().unwrap_or_default());
+    if folder.starts_with(BUS_FOLDER) {
+        // In a namespace of our own its whole folder is shown once more: programs start others that lie beside them.
+        mount_bind(beside, &place).with_context(|| format!("cannot show {}", beside.display()))?;
+    } else {
+        fs::copy(path, place.join(name)).with_context(|| format!("cannot copy {}", path.display()))?;
+        fs::set_permissions(place.join(name), fs::Permissions::from_mode(0o755))?;
+    }
+    Ok(place.join(name).into_os_string())
 }
 
 /// Whether somebody owns this name on the system bus.
