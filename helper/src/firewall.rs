@@ -15,7 +15,7 @@ mod report;
 mod skeleton;
 mod table;
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, os::fd::BorrowedFd};
 
 use sekhmet_common::{
     flow::{Direction, Endpoint, Protocol},
@@ -58,6 +58,12 @@ pub trait Firewall: Send {
     /// # Errors
     /// When the system does not answer, or there is no table.
     fn counters(&mut self) -> Result<Counters, Error>;
+
+    /// The socket that owns the table, to be kept by the service manager: the table is there as long as a copy of
+    /// it is open. Nothing if tables of this kind have no owners.
+    fn owner(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// How firmly the table is held.

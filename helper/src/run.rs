@@ -1,6 +1,7 @@
 //! Puts the helper together: sources, engine and bus, each on its thread, and ends them in order.
 
 pub mod enforcer;
+pub mod keeping;
 pub mod owner;
 mod rules;
 mod signals;
@@ -70,6 +71,7 @@ pub enum RunError {
 /// # Errors
 /// [`RunError`] if it cannot begin or cannot go on.
 pub fn run(settings: Settings) -> Result<(), RunError> {
+    let left = keeping::receive();
     let (seen, sources) = bounded(SOURCES_MAX);
     // First, and before any thread: it gives rights back, and those belong to threads.
     let source = source::watch(settings.reduced, &seen)?;
@@ -78,7 +80,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     drop(seen);
     let (changes, ordered) = bounded(CHANGES_MAX);
     let (done, applied) = bounded(CHANGES_MAX);
-    let rules = Rules::prepare(source.policies, &enforced)?;
+    let rules = Rules::prepare(source.policies, left, &enforced)?;
     let first = rules.first;
     let rules = rules.enforcer.map(|enforcer| enforcer::start(enforcer, ordered, done)).transpose()?;
     let (wishes, clients) = bounded(INPUTS_MAX);

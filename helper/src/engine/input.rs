@@ -10,7 +10,7 @@ use sekhmet_common::{
     event::Event,
     flow::{Counters, Direction, Endpoint, Protocol},
     process::ProcessId,
-    rule::Rule,
+    rule::{Rule, RuleId},
     time::Timestamp,
 };
 
@@ -372,6 +372,8 @@ pub enum Input {
     },
     /// These rules were kept and are in force again. Told once, before anything is observed.
     RulesKept(Vec<KeptRule>),
+    /// Processes that a former helper had bound to these, and that are bound again. They are not known yet.
+    BoundBefore(Vec<(ProcessKey, RuleId)>),
     /// Whether rules can be enforced on this machine. Until told otherwise they cannot.
     CanEnforce(bool),
     /// Time passed: publish what has gathered.

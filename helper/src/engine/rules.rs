@@ -24,8 +24,8 @@ use super::{
     Engine,
     deadlines::{Due, SECOND},
     input::{
-        Binding, ChangeId, ChangeStep, Deed, Effect, FreezeResult, Frozen, FrozenRule, KeptRule, ProgramKey,
-        Request, Scope, Ticket, Wish, WishError, WishResult,
+        Binding, ChangeId, ChangeStep, Deed, Effect, FreezeResult, Frozen, FrozenRule, KeptRule, ProcessKey,
+        ProgramKey, Request, Scope, Ticket, Wish, WishError, WishResult,
     },
 };
 
@@ -62,6 +62,8 @@ pub(super) struct Rules {
     last_change: u64,
     last_number: u32,
     refusals: Refusals,
+    /// Whom a former helper bound, until they are known: their parents may have ended.
+    bound_before: BTreeMap<ProcessKey, Vec<RuleId>>,
     /// What is to be said or done at the end of this step.
     orders: Vec<Effect>,
 }

@@ -138,6 +138,10 @@ impl Firewall for NftFirewall {
     fn counters(&mut self) -> Result<Counters, Error> {
         report::read(&self.library.run(Form::Json, report::QUESTION)?)
     }
+
+    fn owner(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.socket_fd())
+    }
 }
 
 fn look_up() -> Result<Option<Table>, Error> {

@@ -9,10 +9,7 @@ use std::{
 
 use aya::{
     Ebpf,
-    programs::{
-        BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, CgroupSock, CgroupSockAddr, Iter,
-        ProgramError,
-    },
+    programs::{BtfTracePoint, CgroupSkb, CgroupSock, CgroupSockAddr, Iter, ProgramError, ProgramFd},
 };
 
 use super::{
@@ -20,9 +17,11 @@ use super::{
     sys,
 };
 
-/// Links of the iterators that the kernel accepted.
+/// Links that the kernel accepted. A program is at work as long as its link is open here or elsewhere.
 #[derive(Debug, Default)]
-pub(super) struct Iterators {
+pub(super) struct Links {
+    /// By the names of their programs: everything that is called by the kernel.
+    pub(super) hooks: Vec<(&'static str, OwnedFd)>,
     pub(super) sockets: Option<OwnedFd>,
     pub(super) tasks: Option<OwnedFd>,
     pub(super) files: Option<OwnedFd>,
@@ -31,7 +30,7 @@ pub(super) struct Iterators {
     pub(super) names: Option<OwnedFd>,
 }
 
-impl Iterators {
+impl Links {
     fn slot(&mut self, program: &str) -> Option<&mut Option<OwnedFd>> {
         match program {
             "dump_sockets" => Some(&mut self.sockets),
@@ -51,7 +50,7 @@ pub(super) fn try_probe(
     probe: &'static Probe,
     types: &aya::Btf,
     cgroup: &Result<File, String>,
-    iterators: &mut Iterators,
+    links: &mut Links,
     without: &[String],
 ) -> Outcome {
     if without.iter().any(|name| name == probe.program) {
@@ -61,7 +60,7 @@ pub(super) fn try_probe(
             verified_instructions: None,
         };
     }
-    let refused = attach(ebpf, probe, types, cgroup, iterators).err();
+    let refused = attach(ebpf, probe, types, cgroup, links).err();
     let info = ebpf.program(probe.program).and_then(|program| program.info().ok());
     Outcome { probe, refused, verified_instructions: info.and_then(|i| i.verified_instruction_count()) }
 }
@@ -69,10 +68,10 @@ pub(super) fn try_probe(
 /// Loads and attaches as one step: some kernels load what they then refuse to attach.
 fn attach(
     ebpf: &mut Ebpf,
-    probe: &Probe,
+    probe: &'static Probe,
     types: &aya::Btf,
     cgroup: &Result<File, String>,
-    iterators: &mut Iterators,
+    links: &mut Links,
 ) -> Result<(), String> {
     let said = |e: ProgramError| last_lines(&chain(&e));
     // An iterator over a map needs the map's descriptor besides the program.
@@ -89,28 +88,24 @@ fn attach(
     match probe.hook {
         Hook::Tracepoint(name) => {
             let program: &mut BtfTracePoint = program.try_into().map_err(said)?;
-            program.load(name, types).and_then(|()| program.attach()).map_err(said)?;
+            program.load(name, types).map_err(said)?;
+            let link = sys::link_tracepoint(program.fd().map_err(said)?.as_fd());
+            links.hooks.push((probe.program, link.map_err(|e| e.to_string())?));
         }
         Hook::CgroupSocket(_) => {
             let program: &mut CgroupSock = program.try_into().map_err(said)?;
-            let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
-            // Single: aya hands other modes on as link flags, which the kernel refuses. A link is by its nature
-            // beside others.
-            program.load().and_then(|()| program.attach(cgroup, CgroupAttachMode::Single)).map_err(said)?;
+            program.load().map_err(said)?;
+            links.hooks.push((probe.program, at_cgroup(probe, program.fd().map_err(said)?, cgroup)?));
         }
         Hook::CgroupAddress(_) => {
             let program: &mut CgroupSockAddr = program.try_into().map_err(said)?;
-            let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
-            program.load().and_then(|()| program.attach(cgroup, CgroupAttachMode::Single)).map_err(said)?;
+            program.load().map_err(said)?;
+            links.hooks.push((probe.program, at_cgroup(probe, program.fd().map_err(said)?, cgroup)?));
         }
-        Hook::CgroupPacket { egress } => {
+        Hook::CgroupPacket { .. } => {
             let program: &mut CgroupSkb = program.try_into().map_err(said)?;
-            let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
-            let way = if egress { CgroupSkbAttachType::Egress } else { CgroupSkbAttachType::Ingress };
-            program
-                .load()
-                .and_then(|()| program.attach(cgroup, way, CgroupAttachMode::Single))
-                .map_err(said)?;
+            program.load().map_err(said)?;
+            links.hooks.push((probe.program, at_cgroup(probe, program.fd().map_err(said)?, cgroup)?));
         }
         Hook::Iterator(_) | Hook::StorageIterator { .. } => {
             let name = match probe.hook {
@@ -122,10 +117,32 @@ fn attach(
             let fd = program.fd().map_err(said)?;
             let link =
                 sys::link_iterator(fd.as_fd(), map.as_ref().map(AsFd::as_fd)).map_err(|e| e.to_string())?;
-            *iterators.slot(probe.program).ok_or("nobody reads this iterator")? = Some(link);
+            *links.slot(probe.program).ok_or("nobody reads this iterator")? = Some(link);
         }
     }
     Ok(())
+}
+
+/// Attaches a program that sees what the processes below a cgroup do.
+fn at_cgroup(probe: &Probe, program: &ProgramFd, cgroup: &Result<File, String>) -> Result<OwnedFd, String> {
+    let attach_type = attach_type(probe.hook).ok_or("this is no hook of cgroups")?;
+    let cgroup = cgroup.as_ref().map_err(Clone::clone)?;
+    sys::link_cgroup(program.as_fd(), cgroup.as_fd(), attach_type).map_err(|e| e.to_string())
+}
+
+/// `enum bpf_attach_type` (include/uapi/linux/bpf.h).
+fn attach_type(hook: Hook) -> Option<u32> {
+    Some(match hook {
+        Hook::CgroupPacket { egress: false } => 0,
+        Hook::CgroupPacket { egress: true } => 1,
+        Hook::CgroupSocket("sock_create") => 2,
+        Hook::CgroupSocket("sock_release") => 34,
+        Hook::CgroupAddress("connect4") => 10,
+        Hook::CgroupAddress("connect6") => 11,
+        Hook::CgroupAddress("sendmsg4") => 14,
+        Hook::CgroupAddress("sendmsg6") => 15,
+        _ => return None,
+    })
 }
 
 /// The directory at which programs see every process of the machine.
@@ -196,6 +213,17 @@ mod tests {
             38 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw\n";
         assert_eq!(cgroup_root(mounts.as_bytes()), Some(PathBuf::from("/sys/fs/cgroup/unified")));
         assert_eq!(cgroup_root(b"nonsense\n- - -\n\xff"), None);
+    }
+
+    #[test]
+    fn every_hook_of_cgroups_has_a_place() {
+        for probe in &crate::kernel::PROBES {
+            let is_there = matches!(
+                probe.hook,
+                Hook::CgroupPacket { .. } | Hook::CgroupSocket(_) | Hook::CgroupAddress(_)
+            );
+            assert_eq!(attach_type(probe.hook).is_some(), is_there, "{}", probe.program);
+        }
     }
 
     #[test]

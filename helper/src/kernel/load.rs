@@ -15,7 +15,7 @@ use sekhmet_common::{
 };
 
 use super::{
-    attach::{Iterators, chain, open_cgroup, try_probe},
+    attach::{Links, chain, open_cgroup, try_probe},
     btf::{self, BtfError},
     missed::Watched,
     object::OBJECT,
@@ -98,7 +98,7 @@ pub struct Kernel {
     pub(super) residues: MapData,
     pub(super) refusals: MapData,
     pub(super) flows_max: usize,
-    pub(super) iterators: Iterators,
+    pub(super) links: Links,
     outcomes: Vec<Outcome>,
     policies: Option<Policies>,
     notes: Vec<Source>,
@@ -145,12 +145,12 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     let mut ebpf = loader.load(object).map_err(|e| LoadError::Object(chain(&e)))?;
     check_sizes(&ebpf)?;
     let cgroup = open_cgroup(options.cgroup.as_deref());
-    let mut iterators = Iterators::default();
+    let mut links = Links::default();
     let outcomes: Vec<Outcome> = PROBES
         .iter()
-        .map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut iterators, &options.without))
+        .map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut links, &options.without))
         .collect();
-    let policies = Policies::take(&mut ebpf, &mut iterators, &outcomes, net_ns)?;
+    let policies = Policies::take(&mut ebpf, &mut links, &outcomes, net_ns)?;
     let watched = Watched::new(&ebpf, |name| outcomes.iter().any(|o| o.is(name) && o.attached()));
     Ok(Kernel {
         policies: Some(policies),
@@ -165,7 +165,7 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         refusals: take_hash(&mut ebpf, "REFUSALS")?,
         flows_max: options.flows_max as usize,
         ebpf,
-        iterators,
+        links,
         outcomes,
         notes: Vec::new(),
     })

@@ -5,6 +5,7 @@
 
 mod destroy;
 mod held;
+mod inherited;
 mod programs;
 mod sockets;
 
@@ -24,9 +25,9 @@ use sekhmet_common::kernel::{
     policy::{BOUND_MAX, RULES_MAX},
 };
 
-pub use self::sockets::Enforced;
+pub use self::{inherited::Inherited, sockets::Enforced};
 use super::{
-    attach::Iterators,
+    attach::Links,
     load::{LoadError, take_hash, take_typed},
     probes::Outcome,
     reading::rows,
@@ -69,7 +70,8 @@ pub enum PolicyError {
     Io(#[from] io::Error),
 }
 
-/// The maps by which the kernel programs judge. Dropping it changes nothing in them.
+/// The maps by which the kernel programs judge. Dropping it changes nothing in them. The programs stay attached as
+/// long as this or the [`Kernel`](super::Kernel) lives.
 pub struct Policies {
     switch: Array<MapData, Switch>,
     rules: Array<MapData, RuleSlot>,
@@ -88,6 +90,8 @@ pub struct Policies {
     names: Option<OwnedFd>,
     net_ns: u32,
     missing: Vec<&'static str>,
+    /// Second descriptors of all programs' links.
+    hooks: Vec<(&'static str, OwnedFd)>,
 }
 
 /// Inode number of the network namespace of this process, in which the firewall acts; 0 if it cannot be told.
@@ -105,7 +109,7 @@ impl Policies {
     /// Takes the maps and iterators out of what was loaded.
     pub(super) fn take(
         ebpf: &mut Ebpf,
-        iterators: &mut Iterators,
+        links: &mut Links,
         outcomes: &[Outcome],
         net_ns: u32,
     ) -> Result<Self, LoadError> {
@@ -114,8 +118,10 @@ impl Policies {
         let (Ok(all_processes), Ok(all_programs)) = (copy(&processes), copy(&programs)) else {
             return Err(LoadError::Map("POLICIES"));
         };
+        let hooks = links.hooks.iter().map(|(name, link)| Ok((*name, link.try_clone()?)));
+        let hooks = hooks.collect::<io::Result<_>>().map_err(|_full| LoadError::Map("POLICIES"))?;
         let refused = outcomes.iter().filter(|outcome| !outcome.attached());
-        let tasks = iterators.tasks.as_ref().and_then(|link| link.try_clone().ok());
+        let tasks = links.tasks.as_ref().and_then(|link| link.try_clone().ok());
         Ok(Self {
             switch: take_typed(ebpf, "SWITCH")?,
             rules: take_typed(ebpf, "RULES")?,
@@ -128,15 +134,23 @@ impl Policies {
             now: Switch::default(),
             standing: Map::new(),
             tasks,
-            held: iterators.held.take(),
-            owned: iterators.owned.take(),
-            names: iterators.names.take(),
+            held: links.held.take(),
+            owned: links.owned.take(),
+            names: links.names.take(),
             net_ns,
             missing: refused
                 .map(|outcome| outcome.probe.program)
                 .filter(|program| NEEDED.contains(program))
                 .collect(),
+            hooks,
         })
+    }
+
+    /// What must stay open for everything to go on when this process is gone, by name: the links of all programs,
+    /// which hold their maps, and the map of bound processes, for [`Inherited`].
+    pub fn lasting(&self) -> Vec<(&'static str, BorrowedFd<'_>)> {
+        let links = self.hooks.iter().map(|(name, link)| (*name, link.as_fd()));
+        std::iter::once((inherited::MAP, self.all_processes.as_fd())).chain(links).collect()
     }
 
     /// The programs that are missing for a block to hold. If there is one, nothing should be blocked here.

@@ -30,7 +30,7 @@ impl Kernel {
     /// # Errors
     /// What the kernel says.
     pub fn dump_sockets(&self) -> io::Result<Option<Vec<SocketRow>>> {
-        self.iterators.sockets.as_ref().map(rows).transpose()
+        self.links.sockets.as_ref().map(rows).transpose()
     }
 
     /// One row for every process; nothing if the kernel has no such iterator.
@@ -38,7 +38,7 @@ impl Kernel {
     /// # Errors
     /// What the kernel says.
     pub fn dump_tasks(&self) -> io::Result<Option<Vec<Task>>> {
-        self.iterators.tasks.as_ref().map(rows).transpose()
+        self.links.tasks.as_ref().map(rows).transpose()
     }
 
     /// Gives every socket in a file table that has no owner yet the first process that holds it.
@@ -46,7 +46,7 @@ impl Kernel {
     /// # Errors
     /// What the kernel says.
     pub fn adopt_sockets(&self) -> io::Result<()> {
-        self.iterators.files.as_ref().map_or(Ok(()), |link| rows::<SocketRow>(link).map(|_none| ()))
+        self.links.files.as_ref().map_or(Ok(()), |link| rows::<SocketRow>(link).map(|_none| ()))
     }
 
     /// Every flow of sockets without connections.
@@ -134,9 +134,7 @@ impl Kernel {
         // Nothing is there under these keys: no process has the number 0, and no socket this cookie.
         sys::change(self.residues.fd().as_fd(), &ProcessKey::default(), &Residue::default())?;
         self.take_flow(&FlowKey::default())?;
-        for link in
-            [&self.iterators.sockets, &self.iterators.tasks, &self.iterators.files].into_iter().flatten()
-        {
+        for link in [&self.links.sockets, &self.links.tasks, &self.links.files].into_iter().flatten() {
             sys::open_iterator(link.as_fd())?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The few `bpf(2)` commands that aya does not offer: iterators over a map, and maps read in batches.
+//! The few `bpf(2)` commands that aya does not offer: links that can be kept, and maps read in batches.
 #![expect(unsafe_code, reason = "raw system calls")]
 
 use std::{
@@ -12,6 +12,7 @@ use sekhmet_common::kernel::Plain;
 /// Commands (`enum bpf_cmd`).
 const UPDATE: libc::c_long = 2;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
 const LOOKUP_AND_DELETE: libc::c_long = 21;
 const LOOKUP_BATCH: libc::c_long = 24;
 const LINK_CREATE: libc::c_long = 28;
@@ -127,6 +128,42 @@ pub(super) fn link_iterator(program: BorrowedFd<'_>, map: Option<BorrowedFd<'_>>
     };
     // SAFETY: the attribute and what it points to outlive the call.
     let fd = unsafe { bpf(LINK_CREATE, &attr)? };
+    // SAFETY: this command returns a new descriptor that is ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Attaches a program to a cgroup and all below it, beside others (`BPF_LINK_CREATE`, since Linux 5.7). It stays as
+/// long as a copy of the descriptor is open anywhere.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn link_cgroup(
+    program: BorrowedFd<'_>,
+    cgroup: BorrowedFd<'_>,
+    attach_type: u32,
+) -> io::Result<OwnedFd> {
+    let attr = LinkAttr {
+        program: number(program.as_raw_fd()),
+        target: number(cgroup.as_raw_fd()),
+        attach_type,
+        ..LinkAttr::default()
+    };
+    // SAFETY: the attribute outlives the call and points nowhere.
+    let fd = unsafe { bpf(LINK_CREATE, &attr)? };
+    // SAFETY: this command returns a new descriptor that is ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Attaches a program to the tracepoint that it was loaded for (`BPF_RAW_TRACEPOINT_OPEN`, with types since Linux
+/// 5.5). It stays as long as a copy of the descriptor is open anywhere.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn link_tracepoint(program: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    // No name: the program knows its tracepoint.
+    let attr = [0, 0, number(program.as_raw_fd()), 0];
+    // SAFETY: the attribute outlives the call and points nowhere.
+    let fd = unsafe { bpf(RAW_TRACEPOINT_OPEN, &attr)? };
     // SAFETY: this command returns a new descriptor that is ours.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

@@ -3,6 +3,7 @@
 //! A change is done whole or undone. Its parts do not know each other; their order is here.
 
 mod judge;
+mod lasting;
 
 use std::{io, sync::Arc, thread, time::Duration};
 
@@ -13,17 +14,28 @@ use sekhmet_common::{
     rule::{Answer, Extent, Rule, RuleId, Ways},
 };
 
-pub use self::judge::Judge;
+pub use self::judge::{Bound, Judge};
 use crate::{
     engine::input::{
-        Applied, Binding, Change, ChangeStep, Input, KeptRule, Observation, ProgramKey, RefusedSight, SeenBy,
+        Applied, Binding, Change, ChangeStep, Input, KeptRule, Observation, ProcessKey, ProgramKey,
+        RefusedSight, SeenBy,
     },
     firewall::{self, Firewall, Hold, State},
+    run::keeping::Keeping,
     store::Store,
 };
 
 /// How often a table that others can remove is looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// What is in force again after a restart.
+#[derive(Debug, Default)]
+pub struct Restored {
+    /// The rules.
+    pub rules: Vec<KeptRule>,
+    /// Processes that a former helper had bound to them, whoever they descend from.
+    pub bound: Vec<(ProcessKey, RuleId)>,
+}
 
 /// Everything that enforces.
 pub struct Enforcer {
@@ -37,6 +49,8 @@ pub struct Enforcer {
     packets: Option<firewall::Reader>,
     listens: bool,
     put_back: u64,
+    /// What the service manager keeps for the next helper.
+    keeping: Option<Keeping>,
 }
 
 impl Enforcer {
@@ -49,7 +63,18 @@ impl Enforcer {
         seen: Sender<Input>,
     ) -> Self {
         let kept = Arc::default();
-        Self { judge, firewall, hold: None, store, kept, seen, packets: None, listens: false, put_back: 0 }
+        Self {
+            judge,
+            firewall,
+            hold: None,
+            store,
+            kept,
+            seen,
+            packets: None,
+            listens: false,
+            put_back: 0,
+            keeping: None,
+        }
     }
 
     /// Also reads which packets the firewall refused. The log group of the machine's firewall has one listener.
@@ -58,10 +83,11 @@ impl Enforcer {
         Self { listens: true, ..self }
     }
 
-    /// Puts rules into force that were kept, before anybody is told that the helper is ready. Gives those that
-    /// could be: one that cannot is left out with a word in the log, and stays on the disk.
-    pub fn restore(&mut self, kept: Vec<KeptRule>) -> Vec<KeptRule> {
-        let mut in_force = Vec::new();
+    /// Puts rules into force that were kept, before anybody is told that the helper is ready. Whoever a former helper
+    /// `bound` to them is bound again. Gives the rules that could be: one that cannot is left out with a word in the
+    /// log, and stays on the disk.
+    pub fn restore(&mut self, kept: Vec<KeptRule>, bound: &[Box<dyn Bound>]) -> Restored {
+        let mut rules = Vec::new();
         for mut rule in kept {
             let binding = Binding {
                 rule: rule.rule.clone(),
@@ -69,11 +95,11 @@ impl Enforcer {
                 programs: rule.programs.clone(),
                 path: path_of(&rule),
             };
-            match self.enforce(&binding) {
+            match self.bind(&binding) {
                 Ok(applied) => {
                     let new = applied.programs.into_iter().filter(|p| !rule.programs.contains(p));
                     rule.programs.extend(new.collect::<Vec<_>>());
-                    in_force.push(rule);
+                    rules.push(rule);
                 }
                 Err(reason) => {
                     tracing::error!(rule = rule.rule.id.0, reason, "a kept rule is not in force");
@@ -81,8 +107,16 @@ impl Enforcer {
                 }
             }
         }
-        self.kept = in_force.clone().into();
-        in_force
+        let bound = self.bind_inherited(&rules, bound);
+        // Once for all: until then the programs of the former helper refuse.
+        if !rules.is_empty()
+            && let Err(reason) = self.judge.settle().and_then(|()| self.judge.sweep())
+        {
+            tracing::error!(reason, "sockets that were open before the helper do not follow the rules");
+        }
+        self.kept = rules.clone().into();
+        self.keep_or_clear();
+        Restored { rules, bound }
     }
 
     /// Does one change, or undoes it.
@@ -110,11 +144,18 @@ impl Enforcer {
         {
             tracing::error!(reason, "a rule that is not in force is still on the disk");
         }
+        self.keep_or_clear();
         done
     }
 
-    /// Puts the firewall's table back if somebody removed or changed it.
+    /// Puts the firewall's table back if somebody removed or changed it, and makes up for what the service manager
+    /// could not be told.
     pub fn look_after(&mut self) {
+        self.look_after_table();
+        self.keep_or_clear();
+    }
+
+    fn look_after_table(&mut self) {
         if self.hold != Some(Hold::Shared) {
             return;
         }
@@ -136,6 +177,13 @@ impl Enforcer {
     }
 
     fn enforce(&mut self, binding: &Binding) -> Result<Applied, String> {
+        let applied = self.bind(binding)?;
+        self.judge.settle()?;
+        Ok(applied)
+    }
+
+    /// Everything but open sockets.
+    fn bind(&mut self, binding: &Binding) -> Result<Applied, String> {
         let mark = mark(&binding.rule)?;
         self.raise_firewall()?;
         self.judge.set_rule(mark)?;
@@ -150,7 +198,6 @@ impl Enforcer {
         let mut roots = binding.processes.clone();
         roots.extend(self.judge.running(&programs)?);
         let bound = self.judge.bind_family(&roots, id)?;
-        self.judge.settle()?;
         Ok(Applied { bound, programs })
     }
 

@@ -1,15 +1,21 @@
 //! Puts what enforces rules together at the start: the kernel programs' maps, the firewall, the file of rules.
 
-use std::{fs, io, os::unix::fs::MetadataExt};
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+};
 
 use crossbeam_channel::Sender;
 use sekhmet_common::{display::escape, time::Timestamp};
 
 use crate::{
     engine::input::Input,
-    firewall::{Firewall, NftFirewall},
+    firewall::{Firewall, NftFirewall, State},
     kernel::policy::Policies,
-    run::enforcer::Enforcer,
+    run::{
+        enforcer::{Bound, Enforcer},
+        keeping::{self, Keeping, Left},
+    },
     store::{self, Store},
 };
 
@@ -22,27 +28,64 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    /// Opens everything and puts the rules into force that were kept. Returns when they are.
-    pub(super) fn prepare(policies: Option<Policies>, seen: &Sender<Input>) -> io::Result<Self> {
+    /// Opens everything and puts the rules into force that were kept. Returns when they are, and when nothing depends
+    /// on what a former helper left any more.
+    pub(super) fn prepare(policies: Option<Policies>, left: Left, seen: &Sender<Input>) -> io::Result<Self> {
         let store = open_store();
         let Some(policies) = policies.filter(can_hold) else {
             tracing::warn!("nothing can be blocked on this machine");
+            if !left.is_empty() {
+                // Known blocks stay: they would end here without anybody having said so.
+                tracing::warn!(
+                    "blocks of the helper before are still in force; stopping the service ends them"
+                );
+            }
             return Ok(Self { enforcer: None, first: vec![Input::CanEnforce(false)] });
         };
+        let mut left = left;
         let firewall = NftFirewall::open().inspect_err(
             |error| tracing::warn!(error = %escape(error.to_string().as_bytes()), "no firewall"),
         );
-        let firewall = firewall.ok().map(|firewall| Box::new(firewall) as Box<dyn Firewall>);
+        let mut firewall = firewall.ok();
+        let is_adopted =
+            firewall.as_mut().is_some_and(|firewall| adopt(firewall, std::mem::take(&mut left.tables)));
+        let firewall = firewall.map(|firewall| Box::new(firewall) as Box<dyn Firewall>);
         let kept = store.as_ref().map(|store| store.load(Timestamp::now())).unwrap_or_default();
         for warning in &kept.warnings {
             tracing::warn!(warning = %escape(warning.as_bytes()), "rules that were kept");
         }
-        let mut enforcer = Enforcer::new(Box::new(policies), firewall, store, seen.clone()).listening();
-        let in_force = enforcer.restore(kept.rules);
-        tracing::info!(rules = in_force.len(), "rules are in force");
-        let first = vec![Input::CanEnforce(true), Input::RulesKept(in_force)];
+        let keeping = Keeping::new(keeping::to_manager(), &left, is_adopted);
+        let mut enforcer = Enforcer::new(Box::new(policies), firewall, store, seen.clone())
+            .listening()
+            .leaving_behind(keeping, is_adopted);
+        let bound: Vec<Box<dyn Bound>> =
+            left.bound.into_iter().map(|b| Box::new(b) as Box<dyn Bound>).collect();
+        let in_force = enforcer.restore(kept.rules, &bound);
+        tracing::info!(rules = in_force.rules.len(), processes = in_force.bound.len(), "rules are in force");
+        let first = vec![
+            Input::CanEnforce(true),
+            Input::RulesKept(in_force.rules),
+            Input::BoundBefore(in_force.bound),
+        ];
         Ok(Self { enforcer: Some(enforcer), first })
     }
+}
+
+/// Takes over the table that a former helper left, if it is in force as it was made. Anything else is replaced when
+/// a rule is put into force.
+fn adopt(firewall: &mut NftFirewall, tables: Vec<OwnedFd>) -> bool {
+    tables.into_iter().any(|table| match firewall.adopt(table) {
+        Ok(State::Intact) => true,
+        Ok(state) => {
+            tracing::warn!(?state, "the firewall's table is not as it was left");
+            false
+        }
+        Err(error) => {
+            let error = escape(error.to_string().as_bytes());
+            tracing::warn!(error, "what was kept is no socket of the firewall; it is not used");
+            false
+        }
+    })
 }
 
 fn can_hold(policies: &Policies) -> bool {

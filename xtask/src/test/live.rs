@@ -48,6 +48,7 @@ pub(super) fn known_answers() -> Result<Outcome> {
         tally += known_answer(options, vec![case.into()])?;
     }
     tally += known_answer(&full, ["blocked", "--seconds", "3"].map(OsString::from).to_vec())?;
+    tally += known_answer(&full, ["durable", "--kills", "20"].map(OsString::from).to_vec())?;
     tally += pre_existing()?;
     Ok(tally.into())
 }

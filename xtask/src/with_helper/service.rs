@@ -132,7 +132,8 @@ fn keep(
             restarts += 1;
             let again = Instant::now() + RESTART_AFTER;
             while Instant::now() < again && !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(Duration::from_millis(10));
+                // What the helper said before it died counts, above all about its descriptors.
+                listener.receive()?;
             }
             child = spawn(settings, &listener.store)?;
         }

@@ -31,7 +31,16 @@ impl Engine {
                 .filter(|k| k.process == Some(key) || program.is_some_and(|p| k.programs.contains(&p)))
                 .map(|k| k.rule.id),
         );
+        rules.extend(self.rules.bound_before.remove(&key).unwrap_or_default());
+        rules.retain(|rule| self.rules.entries.contains_key(rule));
         self.bind(at, id, &rules);
+    }
+
+    /// The edges have bound these again, as they were before the helper was started.
+    pub(in crate::engine) fn bound_before(&mut self, bound: Vec<(ProcessKey, RuleId)>) {
+        for (process, rule) in bound {
+            self.rules.bound_before.entry(process).or_default().push(rule);
+        }
     }
 
     /// A process is identified: it may be a rule's program under a path whose file is new, after an update.
@@ -73,6 +82,7 @@ impl Engine {
 
     /// Everything that runs has been told: kept rules about processes that are gone are over.
     pub(in crate::engine) fn end_stale_rules(&mut self) {
+        self.rules.bound_before.clear();
         let over: Vec<RuleId> =
             self.rules.in_force().map(|k| k.rule.id).filter(|&id| self.is_over(id)).collect();
         over.into_iter().for_each(|id| self.rule_due(id));

@@ -8,11 +8,14 @@ use sekhmet_common::{
     kernel::{self, mark::Mark},
     rule::RuleId,
 };
-use std::os::{fd::AsFd, unix::ffi::OsStrExt};
+use std::os::{
+    fd::{AsFd, BorrowedFd},
+    unix::ffi::OsStrExt,
+};
 
 use crate::{
     engine::input::{ProcessKey, ProgramKey},
-    kernel::policy::Policies,
+    kernel::policy::{Inherited, Policies},
 };
 
 /// Decides whose traffic is refused.
@@ -37,6 +40,12 @@ pub trait Judge: Send {
     /// # Errors
     /// In words; what was bound before stays bound.
     fn bind_family(&mut self, roots: &[ProcessKey], rule: RuleId) -> Result<Vec<ProcessKey>, String>;
+
+    /// Binds these processes as they are, and nobody else.
+    ///
+    /// # Errors
+    /// In words; the others are bound all the same.
+    fn bind_each(&mut self, processes: &[ProcessKey], rule: RuleId) -> Result<(), String>;
 
     /// Binds whoever executes this file from now on.
     ///
@@ -70,6 +79,29 @@ pub trait Judge: Send {
     /// # Errors
     /// In words.
     fn set_firewall(&mut self, acts: bool) -> Result<(), String>;
+
+    /// What must stay open for everything to go on when this process is gone, by name.
+    fn lasting(&self) -> Vec<(&'static str, BorrowedFd<'_>)>;
+}
+
+/// Whom a former helper bound, as its programs still have it.
+pub trait Bound: Send {
+    /// Every process that is bound now, with one of its rules each.
+    ///
+    /// # Errors
+    /// In words.
+    fn list(&self) -> Result<Vec<(ProcessKey, RuleId)>, String>;
+}
+
+impl Bound for Inherited {
+    fn list(&self) -> Result<Vec<(ProcessKey, RuleId)>, String> {
+        let all = Self::list(self).map_err(words)?;
+        let pairs = all.iter().flat_map(|(process, policy)| {
+            let rules = policy.rules.iter().filter(|&&number| number != 0);
+            rules.map(|&number| (from_kernel(process), RuleId(number)))
+        });
+        Ok(pairs.collect())
+    }
 }
 
 impl Judge for Policies {
@@ -89,6 +121,12 @@ impl Judge for Policies {
         let roots: Vec<kernel::ProcessKey> = roots.iter().map(to_kernel).collect();
         let family = Self::bind_family(self, &roots, rule.0).map_err(words)?;
         Ok(family.iter().map(from_kernel).collect())
+    }
+
+    fn bind_each(&mut self, processes: &[ProcessKey], rule: RuleId) -> Result<(), String> {
+        let bind = |process| Self::bind(self, to_kernel(process), rule.0).map_err(words);
+        // Each is tried.
+        processes.iter().map(bind).fold(Ok(()), Result::and)
     }
 
     fn bind_program(&mut self, program: ProgramKey, rule: RuleId) -> Result<(), String> {
@@ -124,6 +162,10 @@ impl Judge for Policies {
 
     fn set_firewall(&mut self, acts: bool) -> Result<(), String> {
         Self::set_firewall(self, acts).map_err(words)
+    }
+
+    fn lasting(&self) -> Vec<(&'static str, BorrowedFd<'_>)> {
+        Self::lasting(self)
     }
 }
 

@@ -1,4 +1,7 @@
-use std::sync::Mutex;
+use std::{
+    os::fd::{AsFd, BorrowedFd},
+    sync::Mutex,
+};
 
 use crossbeam_channel::bounded;
 use sekhmet_common::{
@@ -36,6 +39,7 @@ impl Notes {
 struct FakeJudge {
     notes: Notes,
     rules: Vec<u32>,
+    thing: Option<std::fs::File>,
 }
 
 impl Judge for FakeJudge {
@@ -57,6 +61,15 @@ impl Judge for FakeJudge {
         let ids: Vec<u32> = roots.iter().map(|k| k.tgid).collect();
         self.notes.note(format!("family {ids:?} {rule}"))?;
         Ok(roots.to_vec())
+    }
+
+    fn bind_each(&mut self, processes: &[ProcessKey], rule: RuleId) -> Result<(), String> {
+        let ids: Vec<u32> = processes.iter().map(|k| k.tgid).collect();
+        self.notes.note(format!("each {ids:?} {rule}"))
+    }
+
+    fn lasting(&self) -> Vec<(&'static str, BorrowedFd<'_>)> {
+        self.thing.as_ref().map(|thing| ("thing", thing.as_fd())).into_iter().collect()
     }
 
     fn bind_program(&mut self, program: ProgramKey, rule: RuleId) -> Result<(), String> {
@@ -98,7 +111,7 @@ fn scene() -> Scene {
 }
 
 fn enforcer(notes: &Notes, firewall: Option<&MemoryFirewall>, dir: &tempfile::TempDir) -> Enforcer {
-    let judge = FakeJudge { notes: notes.clone(), rules: Vec::new() };
+    let judge = FakeJudge { notes: notes.clone(), rules: Vec::new(), thing: tempfile::tempfile().ok() };
     let firewall = firewall.map(|f| Box::new(f.clone()) as Box<dyn Firewall>);
     Enforcer::new(Box::new(judge), firewall, Some(store(dir)), bounded(16).0)
 }
@@ -201,9 +214,82 @@ fn without_a_firewall_the_programs_refuse_alone() {
 #[test]
 fn kept_rules_come_back_with_the_file_that_is_there_now() {
     let mut scene = scene();
-    let kept = scene.enforcer.restore(vec![rule(5)]);
+    let kept = scene.enforcer.restore(vec![rule(5)], &[]).rules;
     assert_eq!(kept[0].programs.iter().map(|p| p.inode).collect::<Vec<_>>(), [7, 55]);
     scene.notes.fail(Some("set"));
-    assert!(scene.enforcer.restore(vec![rule(6)]).is_empty());
+    assert!(scene.enforcer.restore(vec![rule(6)], &[]).rules.is_empty());
     assert!(scene.notes.take().contains(&"clear 6".to_owned()));
+}
+
+/// A family that has one more child each time it is looked at, up to three.
+struct Growing(Mutex<u32>);
+
+impl Bound for Growing {
+    fn list(&self) -> Result<Vec<(ProcessKey, RuleId)>, String> {
+        let mut size = self.0.lock().unwrap();
+        *size = (*size + 1).min(3);
+        let child = |n| ProcessKey { tgid: 100 + n, start_ns: 1 };
+        // One is bound to a rule that has ended meanwhile as well.
+        Ok((0..*size).flat_map(|n| [(child(n), RuleId(5)), (child(n), RuleId(9))]).collect())
+    }
+}
+
+#[test]
+fn whoever_was_bound_is_bound_again_before_open_sockets_follow() {
+    let mut scene = scene();
+    let restored = scene.enforcer.restore(vec![rule(5)], &[Box::new(Growing(Mutex::default()))]);
+    let notes = scene.notes.take();
+    assert_eq!(notes[5..], ["each [100] 5", "each [101] 5", "each [102] 5", "settle", "sweep"], "{notes:?}");
+    let mut bound: Vec<_> = restored.bound.iter().map(|(process, rule)| (process.tgid, rule.0)).collect();
+    bound.sort_unstable();
+    assert_eq!(bound, [(100, 5), (101, 5), (102, 5)]);
+}
+
+/// What the service manager was told, in short.
+fn leaving(enforcer: Enforcer, has_table: bool) -> (Enforcer, Arc<Mutex<Vec<String>>>) {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&said);
+    let tell: crate::run::keeping::Tell = Box::new(move |state, fds| {
+        told.lock().unwrap().push(format!("{} {} {}", state[0], state[1], fds.len()));
+        Ok(())
+    });
+    let keeping = Keeping::new(tell, &crate::run::keeping::Left::default(), has_table);
+    (enforcer.leaving_behind(keeping, has_table), said)
+}
+
+#[test]
+fn the_manager_keeps_blocks_while_there_are_any() {
+    let (notes, firewall, dir) = (Notes::default(), MemoryFirewall::new(), tempfile::tempdir().unwrap());
+    let (mut enforcer, said) = leaving(enforcer(&notes, Some(&firewall), &dir), false);
+    let take = || std::mem::take(&mut *said.lock().unwrap());
+    enforcer.look_after();
+    assert!(take().is_empty());
+    enforcer.apply(&add(&rule(5))).unwrap();
+    assert_eq!(take()[..2], ["FDSTOREREMOVE=1 FDNAME=blocks-0 0", "FDSTORE=1 FDNAME=blocks-0 1"]);
+    enforcer.apply(&add(&rule(6))).unwrap();
+    enforcer.apply(&change(ChangeStep::Remove(vec![RuleId(5)]), &[])).unwrap();
+    enforcer.look_after();
+    assert!(take().is_empty(), "it is kept already");
+    enforcer.apply(&change(ChangeStep::Remove(vec![RuleId(6)]), &[])).unwrap();
+    assert_eq!(take().iter().filter(|said| said.starts_with("FDSTOREREMOVE=1")).count(), 5);
+    enforcer.look_after();
+    assert!(take().is_empty());
+}
+
+#[test]
+fn a_table_that_was_left_without_rules_is_removed() {
+    let (notes, firewall, dir) = (Notes::default(), MemoryFirewall::new(), tempfile::tempdir().unwrap());
+    firewall.clone().install().unwrap();
+    let (mut enforcer, _said) = leaving(enforcer(&notes, Some(&firewall), &dir), true);
+    enforcer.restore(Vec::new(), &[]);
+    assert!(matches!(firewall.clone().check(), Ok(State::Missing)));
+}
+
+#[test]
+fn a_table_that_was_left_is_not_made_again() {
+    let (notes, firewall, dir) = (Notes::default(), MemoryFirewall::new(), tempfile::tempdir().unwrap());
+    firewall.clone().install().unwrap();
+    let (mut enforcer, _said) = leaving(enforcer(&notes, Some(&firewall), &dir), true);
+    enforcer.restore(vec![rule(5)], &[]);
+    assert_eq!((firewall.installs(), notes.take()[0].as_str()), (1, "firewall true"));
 }

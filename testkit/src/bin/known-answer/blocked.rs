@@ -68,11 +68,12 @@ pub(crate) fn sink(listen: SocketAddr) -> Result<()> {
 
 /// Sends for ever: over a connection and a socket that it keeps, and over new ones. With `children`, a child does
 /// the same.
-pub(crate) fn stream(server: SocketAddr, children: u32) -> Result<()> {
+pub(crate) fn stream(server: SocketAddr, children: u32, pace: Duration, is_alone: bool) -> Result<()> {
     if children > 0 {
         let mut command = Command::new(std::env::current_exe()?);
-        command.args(["stream", &server.to_string(), &(children - 1).to_string()]).stdin(Stdio::null());
-        command.spawn()?;
+        let millis = pace.as_millis().to_string();
+        command.args(["stream", &server.to_string(), &(children - 1).to_string(), &millis]);
+        command.stdin(Stdio::null()).spawn()?;
     }
     // One that is blocked from its first instruction has none.
     let mut kept = TcpStream::connect(server).ok();
@@ -80,33 +81,35 @@ pub(crate) fn stream(server: SocketAddr, children: u32) -> Result<()> {
     datagrams.set_nonblocking(true)?;
     let parent = parent_id();
     // Whoever started it may be killed; then it ends, too.
-    while parent_id() == parent {
+    while is_alone || parent_id() == parent {
         // Errors are what is tested; the other side counts.
         let _refused = kept.as_mut().map(|kept| kept.write_all(&BYTES));
         let _refused = datagrams.send_to(&BYTES, server);
         if let Ok(mut new) = TcpStream::connect_timeout(&server, Duration::from_millis(500)) {
             let _refused = new.write_all(&BYTES);
         }
-        thread::sleep(PACE);
+        thread::sleep(pace);
     }
     Ok(())
 }
 
-struct Sink {
+/// The other host.
+pub(crate) struct Sink {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
 }
 
+/// What has arrived there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Arrived {
-    tcp: u64,
-    udp: u64,
-    connections: u64,
+pub(crate) struct Arrived {
+    pub(crate) tcp: u64,
+    pub(crate) udp: u64,
+    pub(crate) connections: u64,
 }
 
 impl Sink {
-    fn start(peer: &Peer, listen: SocketAddr) -> Result<Self> {
+    pub(crate) fn start(peer: &Peer, listen: SocketAddr) -> Result<Self> {
         let mut command = peer.command(&std::env::current_exe()?);
         let mut child = command
             .args(["sink", &listen.to_string()])
@@ -118,7 +121,7 @@ impl Sink {
         Ok(Self { child, input, output })
     }
 
-    fn arrived(&mut self) -> Result<Arrived> {
+    pub(crate) fn arrived(&mut self) -> Result<Arrived> {
         writeln!(self.input)?;
         let mut line = String::new();
         self.output.read_line(&mut line)?;
@@ -128,7 +131,7 @@ impl Sink {
     }
 
     /// Whether everything that a sender does arrives.
-    fn flows(&mut self, wants_kept: bool) -> Result<(), String> {
+    pub(crate) fn flows(&mut self, wants_kept: bool) -> Result<(), String> {
         until_ok(|| {
             let before = self.arrived().map_err(|e| format!("{e:#}"))?;
             thread::sleep(PACE * 10);
@@ -150,13 +153,18 @@ impl Drop for Sink {
 }
 
 /// A sender that ends with this.
-struct Sender(Child);
+pub(crate) struct Sender(Child);
 
 impl Sender {
-    fn start(program: &Path, server: SocketAddr, children: u32) -> Result<Self> {
+    pub(crate) fn start(program: &Path, server: SocketAddr, children: u32, pace: Duration) -> Result<Self> {
         let mut command = Command::new(program);
-        command.args(["stream", &server.to_string(), &children.to_string()]).stdin(Stdio::null());
-        Ok(Self(command.spawn()?))
+        let millis = pace.as_millis().to_string();
+        command.args(["stream", &server.to_string(), &children.to_string(), &millis]);
+        Ok(Self(command.stdin(Stdio::null()).spawn()?))
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -192,7 +200,7 @@ fn process(
     sink: &mut Sink,
     report: &mut Report,
 ) -> Result<()> {
-    let sender = Sender::start(own, server, 1)?;
+    let sender = Sender::start(own, server, 1, PACE)?;
     let pid = sender.0.id();
     report.check("before: everything arrives", sink.flows(true));
     report.check("both processes are listed", until_ok(|| family(checker, pid).map(drop)));
@@ -225,13 +233,13 @@ fn program(
     std::fs::copy(own, &copy)?;
     std::fs::copy(own, &twin)?;
     std::fs::hard_link(&copy, &link)?;
-    let running = Sender::start(&copy, server, 0)?;
+    let running = Sender::start(&copy, server, 0, PACE)?;
     report.check("program, before: everything arrives", sink.flows(true));
     let path = copy.to_str().context("a path")?;
     let rule = ctl(checker, &["block", "--exe", path, "--for", "1h", "--json"])?;
     let id = rule["id"].as_u64().context("the rule's number")?;
     // One that runs, one that is started now, one under another name.
-    let _more = [Sender::start(&copy, server, 1)?, Sender::start(&link, server, 0)?];
+    let _more = [Sender::start(&copy, server, 1, PACE)?, Sender::start(&link, server, 0, PACE)?];
     report.check("program: not a byte arrives, however it is started", silence(sink, seconds));
     report.check("another file with the same content is another program", other(&twin, server, sink));
     ctl(checker, &["unblock", &id.to_string()])?;
@@ -286,7 +294,7 @@ fn family(checker: &Checker, pid: u32) -> Result<Vec<Value>, String> {
     Ok(vec![parent.clone(), child.clone()])
 }
 
-fn is_blocked(checker: &Checker, pid: u32, id: u64) -> Result<(), String> {
+pub(crate) fn is_blocked(checker: &Checker, pid: u32, id: u64) -> Result<(), String> {
     for process in family(checker, pid)? {
         if process["blocked_by"] != json!([id]) {
             return Err(format!("blocked_by of {process}"));
@@ -295,7 +303,7 @@ fn is_blocked(checker: &Checker, pid: u32, id: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn no_rules(checker: &Checker) -> Result<(), String> {
+pub(crate) fn no_rules(checker: &Checker) -> Result<(), String> {
     let output = Command::new(&checker.ctl).args(["rules", "list", "--json"]).output();
     let output = output.map_err(|error| error.to_string())?;
     match output.stdout.as_slice() {
@@ -340,7 +348,7 @@ fn told(watch: Child, checker: &Checker, pid: u32, id: u64) -> Result<(), String
     if lines.iter().any(|e| e["type"] == "rule_added") { Ok(()) } else { Err("the rule was not told".into()) }
 }
 
-fn ctl(checker: &Checker, arguments: &[&str]) -> Result<Value> {
+pub(crate) fn ctl(checker: &Checker, arguments: &[&str]) -> Result<Value> {
     let output = Command::new(&checker.ctl).args(arguments).stdin(Stdio::null()).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "sekhmetctl {}: {said}", arguments.join(" "));

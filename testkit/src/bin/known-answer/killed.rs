@@ -58,14 +58,14 @@ fn back(told: &mpsc::Receiver<Instant>, ready: Instant) -> Result<(), String> {
     if took <= BACK_WITHIN { Ok(()) } else { Err(format!("took {took:?}")) }
 }
 
-fn helper_pid() -> Result<i32> {
+pub(crate) fn helper_pid() -> Result<i32> {
     let file =
         std::env::var_os("SEKHMET_HELPER_PID_FILE").context("run this with `cargo xtask with-helper`")?;
     Ok(std::fs::read_to_string(file)?.trim().parse()?)
 }
 
 /// When another helper owns the name on the bus.
-fn wait_for_another(before: i32) -> Result<Instant> {
+pub(crate) fn wait_for_another(before: i32) -> Result<Instant> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let bus = zbus::Connection::system().await.context("the system bus")?;

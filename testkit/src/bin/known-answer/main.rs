@@ -5,6 +5,7 @@
 mod blocked;
 mod checker;
 mod dice;
+mod durable;
 mod flows;
 mod killed;
 mod pair;
@@ -13,7 +14,7 @@ mod processes;
 mod report;
 mod stranger;
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -69,6 +70,12 @@ enum Case {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Kills the helper while a process with a child and a program are blocked: nothing arrives, ever.
+    Durable {
+        /// How often.
+        #[arg(long, default_value_t = 20)]
+        kills: usize,
+    },
     /// Downloads from a second host until standard input ends.
     Web,
     /// The window shows the flows that `sekhmetctl` lists.
@@ -84,7 +91,19 @@ enum Case {
     Sink { listen: SocketAddr },
     /// (internal) sends for ever
     #[command(hide = true)]
-    Stream { server: SocketAddr, children: u32 },
+    Stream {
+        server: SocketAddr,
+        children: u32,
+        /// Milliseconds between two sends.
+        #[arg(default_value_t = 20)]
+        pace: u64,
+        /// Go on when the parent has ended.
+        #[arg(long)]
+        alone: bool,
+    },
+    /// (internal) leaves a sender of another program behind
+    #[command(hide = true)]
+    Orphan { server: SocketAddr, program: PathBuf },
     /// (internal) a web server
     #[command(hide = true)]
     Http { listen: SocketAddr },
@@ -127,7 +146,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
             Ok(true)
         }
         Case::Sink { listen } => blocked::sink(*listen).map(|()| true),
-        Case::Stream { server, children } => blocked::stream(*server, *children).map(|()| true),
+        Case::Stream { server, children, pace, alone } => {
+            blocked::stream(*server, *children, Duration::from_millis(*pace), *alone).map(|()| true)
+        }
+        Case::Orphan { server, program } => durable::orphan(*server, program).map(|()| true),
         Case::Http { listen } => picture::http(*listen).map(|()| true),
         Case::Web => {
             let _web = picture::Web::start()?;
@@ -146,6 +168,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::Reduced => flows::reduced(&checker, &mut report)?,
                 Case::Killed => killed::killed(&checker, &mut report)?,
                 Case::Blocked { seconds } => blocked::blocked(&checker, *seconds, &mut report)?,
+                Case::Durable { kills } => durable::durable(&checker, *kills, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,
                 _ => {}
             }
