@@ -237,9 +237,9 @@ async fn at_a_terminal_an_agent_runs_as_long_as_the_command() {
     for (session, fallback) in [(None, ""), (Some("1"), " --fallback")] {
         let (_ours, theirs) = terminal();
         let mut command = scene.ctl(&["unblock", "7"]);
-        ["XDG_SESSION_ID", "WAYLAND_DISPLAY", "DISPLAY"].map(|name| {
+        for name in ["XDG_SESSION_ID", "WAYLAND_DISPLAY", "DISPLAY"] {
             command.env_remove(name);
-        });
+        }
         command.envs(session.map(|id| ("XDG_SESSION_ID", id))).env("PATH", &path).env("AGENT_LOG", &log);
         command.stdin(Stdio::from(theirs.try_clone().unwrap())).stderr(Stdio::from(theirs));
         let child = command.stdout(Stdio::piped()).spawn().unwrap();

@@ -338,12 +338,9 @@ impl<'a> Service<'a> {
                     self.tell_mode().await;
                 }
             }
-            Effect::Identify(_)
-            | Effect::Watched(_)
-            | Effect::Change(_)
-            | Effect::Frozen { .. }
-            | Effect::Rules { .. }
-            | Effect::Answer { .. } => {}
+            // Other edges' business, or handed over by `Outlet::send` already.
+            Effect::Identify(_) | Effect::Watched(_) | Effect::Change(_) => {}
+            Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => {}
         }
     }
 
