@@ -295,7 +295,7 @@ fn is_blocked(checker: &Checker, pid: u32, id: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn no_rules(checker: &Checker) -> Result<(), String> {
+pub(crate) fn no_rules(checker: &Checker) -> Result<(), String> {
     let output = Command::new(&checker.ctl).args(["rules", "list", "--json"]).output();
     let output = output.map_err(|error| error.to_string())?;
     match output.stdout.as_slice() {

@@ -2,12 +2,15 @@
 //!
 //! Runs beside a helper (`cargo xtask with-helper -- known-answer all`), prints TAP, ends with 1 on a difference.
 
+mod asked;
 mod blocked;
+mod caller;
 mod checker;
 mod dice;
 mod flows;
 mod killed;
 mod pair;
+mod password;
 mod picture;
 mod processes;
 mod report;
@@ -69,6 +72,10 @@ enum Case {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// Another user blocks and unblocks: what polkit asks, and that nothing happens but what was answered.
+    Asked,
+    /// The same at a terminal, with a real password (`with-helper --admin`).
+    Password,
     /// Downloads from a second host until standard input ends.
     Web,
     /// The window shows the flows that `sekhmetctl` lists.
@@ -85,6 +92,12 @@ enum Case {
     /// (internal) sends for ever
     #[command(hide = true)]
     Stream { server: SocketAddr, children: u32 },
+    /// (internal) does nothing
+    #[command(hide = true)]
+    Linger,
+    /// (internal) two calls at once
+    #[command(hide = true)]
+    Twice,
     /// (internal) a web server
     #[command(hide = true)]
     Http { listen: SocketAddr },
@@ -128,6 +141,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
         }
         Case::Sink { listen } => blocked::sink(*listen).map(|()| true),
         Case::Stream { server, children } => blocked::stream(*server, *children).map(|()| true),
+        Case::Linger => {
+            caller::linger();
+            Ok(true)
+        }
+        Case::Twice => caller::twice().map(|()| true),
         Case::Http { listen } => picture::http(*listen).map(|()| true),
         Case::Web => {
             let _web = picture::Web::start()?;
@@ -146,6 +164,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::Reduced => flows::reduced(&checker, &mut report)?,
                 Case::Killed => killed::killed(&checker, &mut report)?,
                 Case::Blocked { seconds } => blocked::blocked(&checker, *seconds, &mut report)?,
+                Case::Asked => asked::asked(&checker, &mut report)?,
+                Case::Password => password::password(&checker, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,
                 _ => {}
             }
