@@ -72,17 +72,7 @@ impl TestBus {
     /// # Errors
     /// If the test does not run as root, or the bus does not answer.
     pub async fn connect_as(&self, uid: u32) -> Result<Connection> {
-        let socket = self.socket.clone();
-        // The kernel notes the user at connect(2), and each thread has its own.
-        let stream =
-            thread::Builder::new().name("connect-as".into()).spawn(move || -> Result<UnixStream> {
-                let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
-                set_thread_res_gid(group, group, group)?;
-                set_thread_res_uid(user, user, user)?;
-                Ok(UnixStream::connect(socket)?)
-            })?;
-        let stream = stream.join().map_err(|_panic| anyhow!("the connecting thread panicked"))??;
-        Ok(Builder::unix_stream(stream).user_id(uid).build().await?)
+        connect_as(&self.socket, uid).await
     }
 
     /// Kills the bus, as if it had crashed.
@@ -115,6 +105,24 @@ impl Drop for TestBus {
         let _killed = self.daemon.kill();
         let _reaped = self.daemon.wait();
     }
+}
+
+/// A new connection that belongs to another user in the eyes of the bus behind this socket; see
+/// [`TestBus::connect_as`].
+///
+/// # Errors
+/// If the caller is not root, or the bus does not answer.
+pub async fn connect_as(socket: &Path, uid: u32) -> Result<Connection> {
+    let socket = socket.to_owned();
+    // The kernel notes the user at connect(2), and each thread has its own.
+    let stream = thread::Builder::new().name("connect-as".into()).spawn(move || -> Result<UnixStream> {
+        let (user, group) = (Uid::from_raw(uid), Gid::from_raw(uid));
+        set_thread_res_gid(group, group, group)?;
+        set_thread_res_uid(user, user, user)?;
+        Ok(UnixStream::connect(socket)?)
+    })?;
+    let stream = stream.join().map_err(|_panic| anyhow!("the connecting thread panicked"))??;
+    Ok(Builder::unix_stream(stream).user_id(uid).build().await?)
 }
 
 fn launch(config: &Path) -> Result<(Child, String)> {

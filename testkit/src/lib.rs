@@ -1,5 +1,6 @@
 //! Test bus, generators and players shared by the tests of Sekhmet.
 
+pub mod agent;
 pub mod bus;
 pub mod namespace;
 pub mod player;

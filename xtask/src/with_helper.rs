@@ -13,6 +13,7 @@ use std::process::{Command, ExitStatus};
 
 use anyhow::{Context as _, Result, bail};
 
+mod admin;
 mod notify;
 mod processes;
 mod service;
@@ -55,6 +56,10 @@ pub(crate) struct Options {
     /// Further polkit rules for the private polkit
     #[arg(long, value_name = "FILE")]
     pub rules: Option<PathBuf>,
+    /// An administrator `sekhmet-admin` who exists on the private stage only answers polkit instead of root;
+    /// COMMAND finds the password in SEKHMET_ADMIN_PASSWORD
+    #[arg(long = "admin")]
+    pub has_admin: bool,
     /// Which bus the helper gets
     #[arg(long, value_enum, default_value_t)]
     pub bus: Bus,
@@ -100,7 +105,12 @@ pub(crate) fn command(options: &Options, argv: impl IntoIterator<Item = OsString
     if let Some(user) = &options.user {
         command.args(["--as", user]);
     }
-    for (is_set, flag) in [(options.reduced, "--reduced"), (options.no_restart, "--no-restart")] {
+    let flags = [
+        (options.reduced, "--reduced"),
+        (options.no_restart, "--no-restart"),
+        (options.has_admin, "--admin"),
+    ];
+    for (is_set, flag) in flags {
         if is_set {
             command.arg(flag);
         }
@@ -166,13 +176,14 @@ fn inside(options: &Options, helper: &Path, argv: &[OsString]) -> Result<ExitSta
         bail!("--inside is for xtask's own second start as root");
     }
     let mut processes = Processes::new()?;
-    let folder = match options.bus {
+    let (folder, password) = match options.bus {
         Bus::Private => {
-            let stage = stage::Stage::new(options.rules.as_deref())?;
+            let stage = stage::Stage::new(options.rules.as_deref(), options.has_admin)?;
             stage.start_bus(&mut processes)?;
-            stage.folder().to_path_buf()
+            (stage.folder().to_path_buf(), stage.password().map(str::to_owned))
         }
-        Bus::System => system::install()?,
+        Bus::System if options.has_admin => bail!("an administrator is made on the private stage only"),
+        Bus::System => (system::install()?, None),
     };
     let log = options.helper_log.clone().unwrap_or_else(|| folder.join("helper.log"));
     let service = Service::start(service::Settings {
@@ -187,6 +198,7 @@ fn inside(options: &Options, helper: &Path, argv: &[OsString]) -> Result<ExitSta
     let mut command = stage::command_as(options.user.as_deref(), argv, &folder)?;
     command.env("SEKHMET_HELPER_PID_FILE", folder.join(service::PID_FILE)).env("SEKHMET_HELPER_LOG", &log);
     command.env("SEKHMET_HELPER_READY_MS", format!("{:.1}", service.ready_after().as_secs_f64() * 1000.0));
+    command.envs(password.map(|password| (admin::PASSWORD, password)));
     // A bus address from outside of the namespace would lead past the private bus.
     command.env_remove("DBUS_SYSTEM_BUS_ADDRESS").env_remove("DBUS_STARTER_ADDRESS");
     let status = command.status().with_context(|| format!("cannot start `{}`", shell::shown(&command)));

@@ -38,12 +38,15 @@ pub(super) fn known_answers() -> Result<Outcome> {
     let full = full();
     let stranger = Options { user: Some("nobody".into()), ..full.clone() };
     let reduced = Options { reduced: true, ..full.clone() };
+    let admin = Options { has_admin: true, ..full.clone() };
     for (options, case) in [
         (&full, "flows"),
         (&full, "short-lived"),
         (&stranger, "stranger"),
         (&full, "killed"),
         (&reduced, "reduced"),
+        (&full, "asked"),
+        (&admin, "password"),
     ] {
         tally += known_answer(options, vec![case.into()])?;
     }

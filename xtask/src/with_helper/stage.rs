@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_bind, mount_change};
 
-use super::data_file;
 use super::processes::Processes;
+use super::{admin, data_file};
 use crate::shell;
 
 /// Where every program looks for the system bus.
@@ -49,12 +49,13 @@ const BUS_CONFIGURATION: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//D
 </busconfig>
 "#;
 
-/// Administrators are whoever root is, so that an answer never depends on the machine's own groups.
-const POLKIT_RULES: &str = "polkit.addAdminRule(function(action, subject) { return [\"unix-user:0\"]; });\n";
+/// Who root is, as polkit names it.
+const ROOT: &str = "0";
 
 /// The prepared namespace.
 pub(super) struct Stage {
     folder: PathBuf,
+    password: Option<String>,
 }
 
 impl Stage {
@@ -62,7 +63,7 @@ impl Stage {
     ///
     /// # Errors
     /// When a mount is refused or one of the project's data files is missing.
-    pub(super) fn new(rules: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(rules: Option<&Path>, has_admin: bool) -> Result<Self> {
         // Whatever the caller's namespace shares, this one must not hand its mounts back.
         mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
             .context("cannot make the mount namespace private")?;
@@ -71,8 +72,11 @@ impl Stage {
             .context("cannot mount a private /run/dbus")?;
         let folder = Path::new(BUS_FOLDER).join("sekhmet");
         fs::create_dir(&folder)?;
-        let stage = Self { folder };
+        let mut stage = Self { folder, password: None };
         stage.add_user()?;
+        if has_admin {
+            stage.password = Some(admin::add(&stage.folder)?);
+        }
         stage.replace_polkit(rules)?;
         stage.configure_bus()?;
         mount_tracefs();
@@ -82,6 +86,11 @@ impl Stage {
     /// For sockets, logs and the file with the helper's process id.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// The password of the administrator, where there is one.
+    pub(super) fn password(&self) -> Option<&str> {
+        self.password.as_deref()
     }
 
     /// Starts the bus and polkit and waits until both answer.
@@ -131,7 +140,12 @@ impl Stage {
 
         let folder = self.folder.join("rules.d");
         fs::create_dir(&folder)?;
-        fs::write(folder.join("00-test.rules"), POLKIT_RULES)?;
+        // One user, so that an answer never depends on the machine's own groups.
+        let admin = if self.password.is_some() { admin::NAME } else { ROOT };
+        let admins = format!(
+            "polkit.addAdminRule(function(action, subject) {{ return [\"unix-user:{admin}\"]; }});\n"
+        );
+        fs::write(folder.join("00-test.rules"), admins)?;
         if let Some(rules) = rules {
             fs::copy(rules, folder.join("10-given.rules"))
                 .with_context(|| format!("cannot read {}", rules.display()))?;
@@ -272,7 +286,7 @@ fn mount_tracefs() {
 }
 
 /// The highest id below 1000 that neither file uses, as a system user gets it.
-fn free_id(passwd: &str, group: &str) -> Option<u32> {
+pub(super) fn free_id(passwd: &str, group: &str) -> Option<u32> {
     let ids = |text: &str| -> Vec<u32> {
         text.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok()).collect()
     };
@@ -281,7 +295,7 @@ fn free_id(passwd: &str, group: &str) -> Option<u32> {
 }
 
 /// `text` with `line` added, or nothing to do when its name is there already.
-fn with_entry(text: &str, line: &str) -> Option<String> {
+pub(super) fn with_entry(text: &str, line: &str) -> Option<String> {
     let name = line.split(':').next()?;
     let is_there = text.lines().any(|old| old.split(':').next() == Some(name));
     let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };

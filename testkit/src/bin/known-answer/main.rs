@@ -2,13 +2,16 @@
 //!
 //! Runs beside a helper (`cargo xtask with-helper -- known-answer all`), prints TAP, ends with 1 on a difference.
 
+mod asked;
 mod blocked;
+mod caller;
 mod checker;
 mod dice;
 mod durable;
 mod flows;
 mod killed;
 mod pair;
+mod password;
 mod picture;
 mod processes;
 mod report;
@@ -76,6 +79,10 @@ enum Case {
         #[arg(long, default_value_t = 20)]
         kills: usize,
     },
+    /// Another user blocks and unblocks: what polkit asks, and that nothing happens but what was answered.
+    Asked,
+    /// The same at a terminal, with a real password (`with-helper --admin`).
+    Password,
     /// Downloads from a second host until standard input ends.
     Web,
     /// The window shows the flows that `sekhmetctl` lists.
@@ -104,6 +111,12 @@ enum Case {
     /// (internal) leaves a sender of another program behind
     #[command(hide = true)]
     Orphan { server: SocketAddr, program: PathBuf },
+    /// (internal) does nothing
+    #[command(hide = true)]
+    Linger,
+    /// (internal) two calls at once
+    #[command(hide = true)]
+    Twice,
     /// (internal) a web server
     #[command(hide = true)]
     Http { listen: SocketAddr },
@@ -150,6 +163,11 @@ fn run(arguments: &Arguments) -> Result<bool> {
             blocked::stream(*server, *children, Duration::from_millis(*pace), *alone).map(|()| true)
         }
         Case::Orphan { server, program } => durable::orphan(*server, program).map(|()| true),
+        Case::Linger => {
+            caller::linger();
+            Ok(true)
+        }
+        Case::Twice => caller::twice().map(|()| true),
         Case::Http { listen } => picture::http(*listen).map(|()| true),
         Case::Web => {
             let _web = picture::Web::start()?;
@@ -169,6 +187,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::Killed => killed::killed(&checker, &mut report)?,
                 Case::Blocked { seconds } => blocked::blocked(&checker, *seconds, &mut report)?,
                 Case::Durable { kills } => durable::durable(&checker, *kills, &mut report)?,
+                Case::Asked => asked::asked(&checker, &mut report)?,
+                Case::Password => password::password(&checker, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,
                 _ => {}
             }

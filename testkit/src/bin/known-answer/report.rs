@@ -30,6 +30,13 @@ impl Report {
         }
     }
 
+    /// Something to read beside the checks.
+    pub(crate) fn note(&self, text: &str) {
+        if let Err(error) = writeln!(std::io::stdout(), "# {}", text.replace('\n', "\n# ")) {
+            eprintln!("known-answer: standard output: {error}");
+        }
+    }
+
     pub(crate) fn close(&self) -> Result<bool> {
         writeln!(std::io::stdout(), "1..{}", self.passed + self.failed)?;
         writeln!(std::io::stdout(), "{} passed, {} failed", self.passed, self.failed)?;
