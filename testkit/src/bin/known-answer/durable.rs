@@ -4,7 +4,7 @@ use std::{
     io::Write,
     net::SocketAddr,
     path::Path,
-    process::Command,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -188,7 +188,9 @@ impl Drop for Orphan {
 pub(crate) fn orphan(server: SocketAddr, program: &Path) -> Result<()> {
     let mut command = Command::new(program);
     command.args(["stream", &server.to_string(), "0", "10", "--alone"]);
-    let child = command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).spawn()?;
+    // Whoever reads what this process says waits for the end of all that could say more.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn()?;
     writeln!(std::io::stdout(), "{}", child.id())?;
     Ok(())
 }
