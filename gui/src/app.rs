@@ -58,12 +58,26 @@ impl App {
         &mut self.model
     }
 
-    /// Takes in what came and moves the present.
-    pub fn update(&mut self) {
+    /// Takes in what came and moves the present; for a window that is seen, also builds the rows. A hidden
+    /// window asks for no frame: it is woken by what comes.
+    pub fn wake(&mut self, ctx: &egui::Context) {
+        if ctx.input(|i| i.viewport().visible()) == Some(false) {
+            self.receive();
+        } else {
+            self.update();
+        }
+    }
+
+    fn receive(&mut self) {
         for update in self.link.poll() {
             self.take_in(update);
         }
         self.model.set_now(self.link.now());
+    }
+
+    /// Takes in what came, moves the present and builds the rows.
+    pub fn update(&mut self) {
+        self.receive();
         self.model.refresh();
         if self.unfold > 0 {
             self.unfold_levels();
@@ -89,7 +103,9 @@ impl App {
                 }
                 self.model.apply(&events);
             }
+            Update::Answer { ticket, answer } => self.model.requests.answer(ticket, answer),
             Update::Lost { reason, retry_in } => {
+                self.model.requests.abandon();
                 let retry_at = retry_at(retry_in);
                 self.model.status = match self.model.live().last_event() {
                     None => Status::NoHelper { error: reason, retry_at },
@@ -150,7 +166,7 @@ impl App {
             grid.body.contains(at) && !(grid.over && grid.inspector.is_some_and(|r| r.contains(at)))
         };
         let pointing = ctx.input(|i| i.pointer.hover_pos()).is_some_and(over);
-        self.model.hold(pointing || egui::Popup::is_any_open(ctx));
+        self.model.hold(pointing || self.model.screen.menu.is_some() || egui::Popup::is_any_open(ctx));
     }
 
     /// Numbers change once a second; nothing else moves by itself.
@@ -180,8 +196,8 @@ impl App {
 }
 
 impl eframe::App for App {
-    fn logic(&mut self, _ctx: &egui::Context, _frame: &mut eframe::Frame) {
-        self.update();
+    fn logic(&mut self, ctx: &egui::Context, _frame: &mut eframe::Frame) {
+        self.wake(ctx);
     }
 
     fn ui(&mut self, ui: &mut egui::Ui, _frame: &mut eframe::Frame) {

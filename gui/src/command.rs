@@ -1,9 +1,13 @@
 //! What a view may ask for, and the only place where it is done.
 
+use sekhmet_common::rule::RuleId;
+
 use crate::{
     link::Link,
     model::{
         Model,
+        block::{self, Choice, Consequence, Menu},
+        requests::{Ticket, Wish},
         screen::{Column, Lens, Tab},
         tree::{Node, Row},
     },
@@ -52,6 +56,22 @@ pub enum Command {
     Retry,
     /// Ask for the programs of other users too.
     ShowAll,
+    /// Open a menu over the table, or replace it, or close it.
+    SetMenu(Option<Menu>),
+    /// Open the block menu of a row.
+    OpenBlockMenu(Node),
+    /// Block what was chosen.
+    Block(Choice),
+    /// Block a row's own scope at once.
+    BlockAtOnce(Node),
+    /// Remove a rule.
+    Unblock(RuleId),
+    /// Take back the last step.
+    Undo,
+    /// Keep the notice for a moment longer.
+    KeepNotice,
+    /// Take the notice away.
+    DismissNotice,
     /// Close the window.
     Quit,
 }
@@ -83,6 +103,14 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
             Command::ShowAll => link.show_all(),
             Command::Copy(text) => ctx.copy_text(text),
             Command::SetTheme(theme) => ctx.set_theme(theme),
+            Command::Block(choice) => block(&choice, model, link),
+            Command::BlockAtOnce(node) => {
+                if let Some(choice) = Choice::of(model.live(), &node) {
+                    block(&choice, model, link);
+                }
+            }
+            Command::Unblock(id) => unblock(id, model, link),
+            Command::Undo => undo(model, link),
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             choice => choose(choice, model),
         }
@@ -103,6 +131,7 @@ fn choose(command: Command, model: &mut Model) {
         Command::Unfold(node, unfolded) => model.screen.set_unfolded(&node, unfolded),
         Command::StepBack => step_back(model),
         Command::SetLens(lens) => {
+            model.screen.menu = None;
             model.screen.lens = lens;
             model.screen.reveal = true;
         }
@@ -124,7 +153,52 @@ fn choose(command: Command, model: &mut Model) {
             }
         }
         Command::SetTab(tab) => model.screen.tab = tab,
-        Command::SetTheme(_) | Command::Copy(_) | Command::Retry | Command::ShowAll | Command::Quit => {}
+        Command::SetMenu(menu) => model.screen.menu = menu,
+        Command::OpenBlockMenu(node) => {
+            model.screen.menu = Choice::of(model.live(), &node).map(Menu::Block);
+        }
+        Command::KeepNotice => model.requests.keep_notice(),
+        Command::DismissNotice => model.requests.dismiss(),
+        Command::SetTheme(_)
+        | Command::Copy(_)
+        | Command::Retry
+        | Command::ShowAll
+        | Command::Block(_)
+        | Command::BlockAtOnce(_)
+        | Command::Unblock(_)
+        | Command::Undo
+        | Command::Quit => {}
+    }
+}
+
+fn block(choice: &Choice, model: &mut Model, link: &mut dyn Link) {
+    model.screen.menu = None;
+    let offers = block::offers(model.live(), &choice.node);
+    let Some(offer) = offers.into_iter().find(|offer| offer.scope == choice.scope) else { return };
+    let closes = Consequence::of(model.live(), choice).closes;
+    let wish = model.requests.block(&choice.node, &offer.name, choice.draft(), closes);
+    ask(wish, model, link);
+}
+
+fn unblock(id: RuleId, model: &mut Model, link: &mut dyn Link) {
+    model.screen.menu = None;
+    let Some(rule) = model.live().mirror().rule(id).filter(|_| !model.requests.is_removing(id)).cloned()
+    else {
+        return;
+    };
+    let wish = model.requests.unblock(&rule);
+    ask(wish, model, link);
+}
+
+fn undo(model: &mut Model, link: &mut dyn Link) {
+    if let Some(wish) = model.undo() {
+        ask(wish, model, link);
+    }
+}
+
+fn ask((ticket, wish): (Ticket, Wish), model: &mut Model, link: &mut dyn Link) {
+    if let Err(reason) = link.wish(ticket, wish) {
+        model.requests.answer(ticket, Err(reason.to_owned()));
     }
 }
 
@@ -171,7 +245,9 @@ fn shallower(model: &mut Model) {
 
 /// One step back at a time: inspector over the table, search, pause, selection, lens.
 fn step_back(model: &mut Model) {
-    if model.screen.inspector_open {
+    if model.screen.menu.is_some() {
+        model.screen.menu = None;
+    } else if model.screen.inspector_open {
         model.screen.inspector_open = false;
     } else if !model.screen.search.is_empty() {
         model.screen.search_for("");

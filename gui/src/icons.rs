@@ -70,6 +70,20 @@ pub const NOT_AUTHORISED: &str = "\u{e2fe}";
 pub const NOTHING: &str = "\u{ea64}";
 /// Asks for a password.
 pub const ASKS: &str = "\u{e308}";
+/// Blocks, and is blocked.
+pub const BLOCK: &str = "\u{e3de}";
+/// The page of rules.
+pub const RULES: &str = "\u{eb7a}";
+/// Something was blocked.
+pub const DONE: &str = "\u{e40c}";
+/// Takes back the last step.
+pub const UNDO: &str = "\u{e08a}";
+/// Takes a rule away.
+pub const REMOVE: &str = "\u{e4a6}";
+/// A choice of several, and the one that was made.
+pub const RADIO: [&str; 2] = ["\u{e18a}", "\u{eb08}"];
+/// A choice by itself, and made.
+pub const CHECKBOX: [&str; 2] = ["\u{e45e}", "\u{e186}"];
 /// Close.
 pub const CLOSE: &str = "\u{e4f6}";
 /// The dark theme.

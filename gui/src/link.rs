@@ -4,6 +4,8 @@ use std::{path::Path, time::Duration};
 
 use sekhmet_common::{event::Event, time::Timestamp};
 
+use crate::model::requests::{Done, Ticket, Wish};
+
 mod live;
 pub mod replay;
 
@@ -28,6 +30,13 @@ pub enum Update {
     },
     /// The programs of other users were asked for and may not be shown.
     AllRefused,
+    /// What became of a wish.
+    Answer {
+        /// Which one.
+        ticket: Ticket,
+        /// What was done, or why nothing was.
+        answer: Result<Done, String>,
+    },
     /// A recorded log is over.
     Ended,
 }
@@ -50,6 +59,14 @@ pub trait Link {
 
     /// Asks for the programs of other users too, with a question to the person.
     fn show_all(&mut self) {}
+
+    /// Asks the helper to change the rules. The answer comes as [`Update::Answer`].
+    ///
+    /// # Errors
+    /// If there is nobody to ask: why.
+    fn wish(&mut self, _ticket: Ticket, _wish: Wish) -> Result<(), &'static str> {
+        Err(crate::text::rule::RECORDING)
+    }
 }
 
 /// Opens a recorded log.

@@ -1,14 +1,18 @@
 //! What the window knows and what the person chose, made into rows. Views read it, commands change it.
 
+pub mod block;
 pub mod describe;
+pub mod ids;
 pub mod key;
 pub mod ledger;
+pub mod requests;
 pub mod screen;
 pub mod search;
 pub mod series;
 pub mod status;
 pub mod tally;
 pub mod tree;
+pub mod verdict;
 
 use std::time::Instant;
 
@@ -17,6 +21,7 @@ use sekhmet_common::{event::Event, time::Timestamp};
 
 use self::{
     ledger::Ledger,
+    requests::Requests,
     screen::Screen,
     status::{Health, Status},
     tree::{Node, Order, Tree},
@@ -30,10 +35,13 @@ pub struct Model {
     pub status: Status,
     /// The zone of the clock on the wall.
     pub zone: TimeZone,
+    /// What was asked of the helper.
+    pub requests: Requests,
     live: Ledger,
     paused: Option<Box<Paused>>,
     tree: Tree,
-    order: Order,
+    /// The order that is held, from the moment on that it is.
+    order: Option<Order>,
     holding: bool,
     hold_until: Option<Instant>,
     built: Option<Stamp>,
@@ -69,10 +77,11 @@ impl Model {
             screen: Screen::default(),
             status: Status::default(),
             zone,
+            requests: Requests::default(),
             live: Ledger::new(),
             paused: None,
             tree: Tree::default(),
-            order: Order::default(),
+            order: None,
             holding: false,
             hold_until: None,
             built: None,
@@ -91,6 +100,7 @@ impl Model {
         if self.status.is_current() {
             self.live.set_now(now);
         }
+        self.requests.settle(self.live.mirror());
         let second = self.live.second();
         if second != self.pruned_at && !self.live.in_snapshot() {
             self.live.prune();
@@ -132,6 +142,16 @@ impl Model {
     /// How often rows were built; tests and measurements read it.
     pub fn builds(&self) -> u64 {
         self.builds
+    }
+
+    /// Whether there is a helper that rules can be asked of.
+    pub fn can_block(&self) -> bool {
+        self.status == Status::Live
+    }
+
+    /// Notes the request that takes back the last step, if there is one.
+    pub fn undo(&mut self) -> Option<(requests::Ticket, requests::Wish)> {
+        self.requests.undo(self.live.mirror())
     }
 
     /// How much of what happened arrived.
@@ -185,16 +205,24 @@ impl Model {
         if same {
             return false;
         }
-        self.tree = tree::build(ledger, &self.screen, self.holding.then_some(&self.order));
-        if self.holding {
-            self.order.extend(&self.tree.rows);
-        } else {
-            self.order.remember(&self.tree.rows);
+        if !self.holding {
+            self.order = None;
+        } else if self.order.is_none() {
+            self.order = Some(Order::of(&self.tree.rows));
+        }
+        self.tree = tree::build(ledger, &self.screen, self.order.as_ref());
+        if let Some(order) = &mut self.order {
+            order.extend(&self.tree.rows);
         }
         if let Some(node) = &self.screen.selected
             && !exists(ledger, node)
         {
             self.screen.selected = None;
+        }
+        if let Some(menu) = &self.screen.menu
+            && !block::is_offered(ledger, menu.node())
+        {
+            self.screen.menu = None;
         }
         self.built = Some(stamp);
         self.builds += 1;
@@ -220,7 +248,10 @@ fn exists(ledger: &Ledger, node: &Node) -> bool {
         Node::Group(key) => ledger.group(key).is_some(),
         Node::Exited => true,
         Node::Process(_, member) => ledger.proc(*member).is_some(),
-        Node::Host(_, member, host) => ledger.host(*member, host).is_some(),
+        Node::Host(_, member, host) => {
+            ledger.host(*member, host).is_some()
+                || ledger.mirror().refusals_of(*member).any(|r| verdict::host_of(r) == *host)
+        }
         Node::Flow(_, _, _, id) => ledger.connection(*id).is_some(),
     }
 }

@@ -78,6 +78,8 @@ pub enum LensChoice {
     Containers,
     /// One row for each user.
     Users,
+    /// What is blocked.
+    Rules,
     /// What can be seen here.
     Coverage,
 }
@@ -90,6 +92,7 @@ impl From<LensChoice> for crate::model::screen::Lens {
             LensChoice::Services => Self::Services,
             LensChoice::Containers => Self::Containers,
             LensChoice::Users => Self::Users,
+            LensChoice::Rules => Self::Rules,
             LensChoice::Coverage => Self::Coverage,
         }
     }

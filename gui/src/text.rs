@@ -8,6 +8,7 @@ use sekhmet_common::{
 use crate::model::{key::GroupKey, screen::Lens};
 
 pub mod numbers;
+pub mod rule;
 pub mod times;
 
 /// The window's title.
@@ -157,6 +158,8 @@ pub mod field {
     pub const PROGRAM: &str = "Program";
     /// How many.
     pub const PROCESSES: &str = "Processes";
+    /// What the rules say.
+    pub const VERDICT: &str = "Verdict";
 }
 
 /// A lens by its name.
@@ -167,6 +170,7 @@ pub fn lens(lens: Lens) -> &'static str {
         Lens::Services => "Services",
         Lens::Containers => "Containers",
         Lens::Users => "Users",
+        Lens::Rules => rule::RULES,
         Lens::Coverage => "Coverage",
     }
 }
@@ -250,13 +254,14 @@ pub fn local_line(shown: bool, down: &str, up: &str) -> String {
 }
 
 /// The sum of the table.
-pub fn summary(lens: Lens, groups: usize, open: u32) -> String {
+pub fn summary(lens: Lens, groups: usize, open: u32, refused: u64) -> String {
     let groups = if lens == Lens::Users {
         number_of(groups, "user", "users")
     } else {
         number_of(groups, "program", "programs")
     };
-    format!("{groups} · {} open", numbers::count(u64::from(open)))
+    let open = format!("{groups} · {} open", numbers::count(u64::from(open)));
+    if refused == 0 { open } else { format!("{open} · {}", rule::refused(refused)) }
 }
 
 /// Where the picture stands while it is paused.
@@ -315,14 +320,22 @@ pub fn identity(program: &str, started_by: Option<&str>, ago: &str, user: &str, 
     format!("{program}, started{by} {when} as {user}.{end}")
 }
 
-/// The row of a table as one sentence.
-pub fn row_label(name: &str, kind: &str, level: u8, unfolded: Option<bool>, down: &str, up: &str) -> String {
+/// The row of a table as one sentence. `verdict` is empty, or what the rules did.
+pub fn row_label(
+    name: &str,
+    kind: &str,
+    level: u8,
+    unfolded: Option<bool>,
+    verdict: &str,
+    [down, up]: [&str; 2],
+) -> String {
     let fold = match unfolded {
         Some(true) => ", unfolded",
         Some(false) => ", folded",
         None => "",
     };
-    format!("{name}, {kind}, level {}{fold}, download {down}, upload {up}", level + 1)
+    let verdict = if verdict.is_empty() { String::new() } else { format!(", {verdict}") };
+    format!("{name}, {kind}, level {}{fold}{verdict}, download {down}, upload {up}", level + 1)
 }
 
 /// The states of the window that replace or head the table.

@@ -15,9 +15,12 @@ mod inspector;
 mod keys;
 mod lenses;
 mod local_line;
+mod menu;
+mod rules;
 mod states;
 mod table;
 mod timeline;
+mod toast;
 mod top_bar;
 
 /// What was shown in the last frame: for the dump beside a screenshot, and for the next frame.
@@ -33,6 +36,10 @@ pub struct Shown {
     scale: timeline::Scale,
     /// Whether the search box has the focus.
     searching: bool,
+    /// The cell whose menu is open, as it stands in this frame.
+    anchor: Option<Rect>,
+    /// How high the menu was.
+    menu_height: f32,
 }
 
 /// The fields of the grid.
@@ -95,13 +102,15 @@ pub fn show(ui: &mut Ui, model: &Model, shown: &mut Shown, commands: &mut Comman
         if grid.over {
             ui.painter().rect_filled(rect, 0.0, p.panel);
         }
-        inspector::show(&mut field(ui, rect, "inspector"), model, commands);
+        inspector::show(&mut field(ui, rect, "inspector"), model, shown, commands);
     }
     timeline::show(&field(ui, grid.timeline, "timeline"), &grid, model, &mut shown.scale);
     borders(ui, window, &grid);
     if let Some(rect) = grid.inspector {
         resize(ui, rect, window, commands);
     }
+    menu::show(ui, model, shown, commands);
+    toast::show(ui, grid.body.with_max_y(grid.body.bottom() - measure::ROW), model, commands);
     keys::read(ui, model, shown, commands);
 }
 
@@ -125,6 +134,8 @@ fn body(ui: &mut Ui, rect: Rect, model: &Model, shown: &mut Shown, commands: &mu
             let rest = states::strips(&ui, rect, model, commands);
             if model.screen.lens == Lens::Coverage {
                 coverage::show(&mut field(&mut ui, rest, "coverage"), model);
+            } else if model.screen.lens == Lens::Rules {
+                rules::show(&mut field(&mut ui, rest, "rules"), model, commands);
             } else {
                 let (above, line) = rest.split_top_bottom_at_y(rest.bottom() - measure::ROW);
                 local_line::show(&ui, line, model, commands);

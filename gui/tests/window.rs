@@ -1,125 +1,22 @@
 //! The window as a person, or a screen reader, meets it: found by label, worked by pointer and keys.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Duration};
+use std::time::Duration;
 
 use egui::Key;
-use egui_kittest::{Harness, kittest::Queryable};
+use egui_kittest::kittest::Queryable;
 use sekhmet_common::{
     coverage::Mode,
     event::{Event, FlowCounters},
     flow::{Counters, FlowId},
-    time::Timestamp,
 };
-use sekhmet_gui::{
-    app::App,
-    link::{Link, Update},
-    model::screen::Lens,
-    settings::Settings,
-};
+use sekhmet_gui::{link::Update, model::screen::Lens};
 
 #[path = "support/scene.rs"]
 mod scene;
+#[path = "support/window.rs"]
+mod window;
 
-/// A link whose updates and clock the test sets.
-#[derive(Clone, Default)]
-struct Hand(Rc<RefCell<State>>);
-
-#[derive(Default)]
-struct State {
-    updates: VecDeque<Update>,
-    now: Timestamp,
-    retries: usize,
-}
-
-impl Link for Hand {
-    fn poll(&mut self) -> Vec<Update> {
-        self.0.borrow_mut().updates.drain(..).collect()
-    }
-
-    fn now(&self) -> Timestamp {
-        self.0.borrow().now
-    }
-
-    fn retry(&mut self) {
-        self.0.borrow_mut().retries += 1;
-    }
-}
-
-struct Window {
-    hand: Hand,
-    harness: Harness<'static, App>,
-}
-
-impl Window {
-    fn new(size: [f32; 2]) -> Self {
-        let hand = Hand::default();
-        hand.0.borrow_mut().now = scene::at(0);
-        let link = hand.clone();
-        let harness = Harness::builder()
-            .with_size(size)
-            .allow_missing_glyphs()
-            .build_eframe(move |creation| App::new(&creation.egui_ctx, Box::new(link), &Settings::default()));
-        Self { hand, harness }
-    }
-
-    /// The scene, played for so many seconds.
-    fn scene(seconds: i64) -> Self {
-        let mut window = Self::new([1440.0, 900.0]);
-        window.tell(Update::Connected);
-        window.play(-1, seconds);
-        window
-    }
-
-    fn tell(&mut self, update: Update) {
-        self.hand.0.borrow_mut().updates.push_back(update);
-        self.step();
-    }
-
-    fn play(&mut self, from: i64, to: i64) {
-        let events = scene::events();
-        let part =
-            events.into_iter().filter(|e| e.at() <= scene::at(to) && (from < 0 || e.at() > scene::at(from)));
-        self.hand.0.borrow_mut().now = scene::at(to);
-        self.tell(Update::Events(part.collect()));
-    }
-
-    fn step(&mut self) {
-        self.harness.run_steps(3);
-    }
-
-    fn click(&mut self, label: &str) {
-        self.harness.get_by_label(label).click();
-        self.step();
-    }
-
-    fn click_row(&mut self, start: &str) {
-        self.harness
-            .get_by(|n| n.label().is_some_and(|l| l.starts_with(start) && l.contains(", level ")))
-            .click();
-        self.step();
-    }
-
-    fn key(&mut self, key: Key) {
-        self.harness.key_press(key);
-        self.step();
-    }
-
-    fn has(&self, part: &str) -> bool {
-        self.harness
-            .query_all(egui_kittest::kittest::by().predicate({
-                let part = part.to_owned();
-                // Plain texts are told as the value of a label.
-                move |n| n.label().or_else(|| n.value()).is_some_and(|l| l.contains(&part))
-            }))
-            .next()
-            .is_some()
-    }
-
-    fn names(&self) -> Vec<String> {
-        let model = self.harness.state().model();
-        model.tree().rows.iter().map(|row| model.words(&row.node).name).collect()
-    }
-}
+use window::Window;
 
 #[test]
 fn a_click_on_a_process_shows_its_hosts() {

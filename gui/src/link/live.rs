@@ -1,12 +1,19 @@
 //! The way to the helper. The only file that knows the client library.
 
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, time::Duration};
 
 use crossbeam_channel::{Receiver, bounded};
-use sekhmet_client::{Link as Client, Options, Refusal, Request, Update as Told, View};
+use sekhmet_client::{
+    Command, CommandError, Link as Client, Options, Outcome, Refusal, Request, Update as Told, View,
+    update::CommandId,
+};
 use sekhmet_common::{event::Event, time::Timestamp};
 
 use super::{Link, Update};
+use crate::{
+    model::requests::{Done, Ticket, Wish},
+    text::rule,
+};
 
 /// Frames that may wait for the window. Beyond it the client reads no further, and the helper answers with a
 /// fresh snapshot instead of a growing queue.
@@ -19,6 +26,8 @@ pub(super) struct Live {
     request: Request,
     /// Whether the last answer was a refusal, so that another try needs the person.
     refused: bool,
+    /// Commands without an answer yet.
+    commands: HashMap<CommandId, Ticket>,
 }
 
 impl Live {
@@ -33,7 +42,7 @@ impl Live {
             drop(outbox.send(told));
             ctx.request_repaint_after(wake_in);
         })?;
-        Ok(Self { client, inbox, request, refused: false })
+        Ok(Self { client, inbox, request, refused: false, commands: HashMap::new() })
     }
 
     fn ask(&mut self, view: View, interactive: bool) {
@@ -59,7 +68,10 @@ impl Live {
                 asked_for.then_some(Update::AllRefused)
             }
             Told::Refused { error } => Some(Update::Refused { error: error.to_string() }),
-            Told::CommandDone { .. } => None,
+            Told::CommandDone { id, result } => {
+                let ticket = self.commands.remove(&id)?;
+                Some(Update::Answer { ticket, answer: result.map(done).map_err(|e| failure(&e)) })
+            }
         }
     }
 }
@@ -85,6 +97,36 @@ impl Link for Live {
 
     fn show_all(&mut self) {
         self.ask(View::All, true);
+    }
+
+    fn wish(&mut self, ticket: Ticket, wish: Wish) -> Result<(), &'static str> {
+        let command = match wish {
+            Wish::Block(draft) => Command::Add(draft),
+            Wish::Unblock(id) => Command::Remove(id),
+        };
+        // A person asked, so polkit may ask the person.
+        let id = self.client.command(command, true).ok_or(rule::BUSY)?;
+        self.commands.insert(id, ticket);
+        Ok(())
+    }
+}
+
+fn done(outcome: Outcome) -> Done {
+    match outcome {
+        Outcome::Added(id) => Some(id),
+        Outcome::Removed(_) | Outcome::Released(_) => None,
+    }
+}
+
+/// Why a command was not done, as a sentence.
+fn failure(error: &CommandError) -> String {
+    match error {
+        CommandError::NotAuthorized | CommandError::InteractionRequired => {
+            rule::nothing_changed(rule::NOT_CONFIRMED)
+        }
+        // The text says how far it came.
+        CommandError::Failed(text) => rule::failed(text),
+        other => rule::nothing_changed(&other.to_string()),
     }
 }
 

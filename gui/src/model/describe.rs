@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use sekhmet_common::flow::{Direction, Flow, FlowId, FlowState};
+use sekhmet_common::flow::{Direction, Flow, FlowId, FlowState, Reach};
 
 use super::{
     Model,
     key::{self, GroupKey, Member},
     ledger::{Group, Host, Ledger},
-    tally::Tally,
+    tally::Figures,
     tree::Node,
 };
 use crate::{
@@ -82,18 +82,18 @@ impl Model {
     }
 
     /// What a row has moved.
-    pub fn tally<'a>(&'a self, node: &Node) -> Option<std::borrow::Cow<'a, Tally>> {
-        use std::borrow::Cow;
+    pub fn figures(&self, node: &Node) -> Figures<'_> {
         let ledger = self.ledger();
         match node {
-            Node::Group(key) => Some(Cow::Borrowed(&ledger.group(key)?.tally)),
-            Node::Exited => None,
-            Node::Process(_, member) => Some(Cow::Borrowed(&ledger.proc(*member)?.tally)),
-            Node::Host(_, member, host) => Some(Cow::Borrowed(&ledger.host(*member, host)?.tally)),
+            Node::Group(key) => ledger.group(key).map_or(Figures::None, |g| g.tally.figures()),
+            Node::Exited => Figures::None,
+            Node::Process(_, member) => ledger.proc(*member).map_or(Figures::None, |p| p.tally.figures()),
+            Node::Host(_, member, host) => {
+                ledger.host(*member, host).map_or(Figures::None, |h| ledger.host_figures(h))
+            }
+            // A flow that has a row shows its figures, however far its other side is.
             Node::Flow(_, _, _, id) => {
-                // Shown whatever its reach: its row would not be there otherwise.
-                let side = ledger.connection(*id)?.side.clone();
-                Some(Cow::Owned(Tally { internet: side, ..Tally::default() }))
+                ledger.connection(*id).map_or(Figures::None, |c| Figures::Side(&c.side, Reach::Internet))
             }
         }
     }

@@ -11,12 +11,17 @@ use sekhmet_common::{
 };
 
 use super::{
+    ids::IdMap,
     key::{self, GroupKey, HostKey, HostSource, Member},
-    tally::{Side, Tally},
+    search::{HostWords, ProcWords},
+    tally::{Figures, Side, Tally},
 };
+use slots::{SlotMap, Slots};
 
 mod count;
 mod fold;
+mod place;
+mod slots;
 
 /// How long a program stays in its place after its last process ended and nothing moved any more.
 const LINGER_NANOS: u64 = 10_000_000_000;
@@ -26,6 +31,8 @@ const LINGER_NANOS: u64 = 10_000_000_000;
 pub struct Group {
     /// What to call it.
     pub label: String,
+    /// The same in lower case, for the search.
+    pub lower: String,
     /// Its processes.
     pub members: BTreeSet<Member>,
     /// What they moved.
@@ -39,6 +46,8 @@ pub struct Proc {
     pub info: Option<Process>,
     /// What to call it.
     pub label: String,
+    /// What a search compares.
+    pub words: ProcWords,
     /// The program it stands under.
     pub program: GroupKey,
     /// The user it stands under.
@@ -49,6 +58,10 @@ pub struct Proc {
     pub tally: Tally,
     /// Whether the helper no longer lists it.
     pub gone: bool,
+    /// What a search compares of all its hosts at once.
+    pub host_words: HostWords,
+    /// Hosts whose flows have all left.
+    fading: BTreeSet<HostKey>,
     seen: bool,
 }
 
@@ -60,16 +73,31 @@ impl Proc {
 }
 
 /// A remote host of one process.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Host {
+    /// What to call it.
+    pub label: String,
+    /// The same in lower case, for the search.
+    pub lower: String,
+    /// Whether it goes by a name, not by its address.
+    pub is_named: bool,
     /// How its name became known.
     pub source: HostSource,
     /// Its listed flows.
     pub flows: BTreeSet<FlowId>,
-    /// What was exchanged with it.
-    pub tally: Tally,
     /// When it was contacted first.
     pub first_seen: Timestamp,
+    figures: HostFigures,
+}
+
+/// Where the figures of a host are kept. Most hosts have one flow and its figures are theirs, so that what
+/// this flow moves is written down once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HostFigures {
+    /// Those of its only flow.
+    Flow(FlowId),
+    /// A tally of its own, in this slot: several flows, or some that left.
+    Own(usize),
 }
 
 /// A listed flow.
@@ -79,15 +107,14 @@ pub struct Connection {
     pub flow: Flow,
     /// What it moved.
     pub side: Side,
+    /// How far away the other side is.
+    pub reach: Reach,
+    /// The slot of its host's own tally.
+    slot: Option<usize>,
     seen: bool,
 }
 
 impl Connection {
-    /// How far away the other side is.
-    pub fn reach(&self) -> Reach {
-        Reach::of(self.flow.remote.addr)
-    }
-
     /// The host it stands under.
     pub fn host(&self) -> HostKey {
         match &self.flow.remote_name {
@@ -112,8 +139,10 @@ pub struct Ledger {
     mirror: Mirror,
     programs: HashMap<GroupKey, Group>,
     users: HashMap<GroupKey, Group>,
-    procs: HashMap<Member, Proc>,
-    connections: HashMap<FlowId, Connection>,
+    procs: IdMap<Member, Proc>,
+    connections: SlotMap<FlowId, Connection>,
+    /// The tallies of hosts that need one of their own.
+    host_tallies: Slots<Tally>,
     total: Tally,
     gaps: Vec<Gap>,
     now: Timestamp,
@@ -196,6 +225,16 @@ impl Ledger {
         self.procs.get(&member)?.hosts.get(key)
     }
 
+    /// What was exchanged with a host.
+    pub fn host_figures(&self, host: &Host) -> Figures<'_> {
+        match host.figures {
+            HostFigures::Flow(id) => {
+                self.connections.get(&id).map_or(Figures::None, |c| Figures::Side(&c.side, c.reach))
+            }
+            HostFigures::Own(slot) => self.host_tallies.get(slot).map_or(Figures::None, Tally::figures),
+        }
+    }
+
     /// A listed flow.
     pub fn connection(&self, id: FlowId) -> Option<&Connection> {
         self.connections.get(&id)
@@ -220,21 +259,26 @@ impl Ledger {
             && group.members.iter().all(|m| self.proc(*m).is_none_or(Proc::is_exited))
     }
 
-    /// Drops what left the window and is no longer listed. Called about once a second.
+    /// Drops what left the window and is no longer listed. Called about once a second. Flows need no visit:
+    /// they are listed until they are dropped, and hosts without a flow are few.
     pub fn prune(&mut self) {
         let now = self.second();
+        self.host_tallies.values_mut().for_each(|tally| tally.expire(now));
         for proc in self.procs.values_mut() {
             proc.tally.expire(now);
-            proc.hosts.retain(|_, host| {
-                host.tally.expire(now);
-                host.tally.talked(true)
-            });
+            let fading = std::mem::take(&mut proc.fading);
+            proc.fading =
+                fading.into_iter().filter(|key| fade(&mut proc.hosts, &mut self.host_tallies, key)).collect();
         }
-        self.connections.values_mut().for_each(|c| c.side.series.expire(now));
         let over: Vec<Member> =
             self.procs.iter().filter(|(_, p)| p.gone && !p.tally.talked(true)).map(|(m, _)| *m).collect();
         for member in over {
             if let Some(proc) = self.procs.remove(&member) {
+                for host in proc.hosts.values() {
+                    if let HostFigures::Own(slot) = host.figures {
+                        self.host_tallies.remove(slot);
+                    }
+                }
                 for (groups, key) in [(&mut self.programs, &proc.program), (&mut self.users, &proc.user)] {
                     if let Some(group) = groups.get_mut(key) {
                         group.members.remove(&member);
@@ -251,6 +295,20 @@ impl Ledger {
         self.total.expire(now);
         self.gaps.retain(|gap| gap.to + super::series::WINDOW_SECS >= now);
     }
+}
+
+/// Drops a host that has no flows once its bytes have left the window. Returns whether it must be asked again.
+fn fade(hosts: &mut BTreeMap<HostKey, Host>, tallies: &mut Slots<Tally>, key: &HostKey) -> bool {
+    let Some(Host { figures: HostFigures::Own(slot), flows, .. }) = hosts.get(key) else { return false };
+    if !flows.is_empty() {
+        return false;
+    }
+    if tallies.get(*slot).is_some_and(|tally| tally.talked(true)) {
+        return true;
+    }
+    tallies.remove(*slot);
+    hosts.remove(key);
+    false
 }
 
 /// Whole seconds since 1970, 0 before that.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{search::Query, tree::Node};
+use super::{block::Menu, search::Query, tree::Node};
 
 /// A view on the same table, or a page that replaces it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,14 +18,28 @@ pub enum Lens {
     Containers,
     /// One row for each user.
     Users,
+    /// The page on what is blocked.
+    Rules,
     /// The page on what can be seen here.
     Coverage,
 }
 
 impl Lens {
     /// The lenses in their order from above, which is that of the keys 1 to 9.
-    pub const ALL: [Self; 6] =
-        [Self::Everything, Self::Applications, Self::Services, Self::Containers, Self::Users, Self::Coverage];
+    pub const ALL: [Self; 7] = [
+        Self::Everything,
+        Self::Applications,
+        Self::Services,
+        Self::Containers,
+        Self::Users,
+        Self::Rules,
+        Self::Coverage,
+    ];
+
+    /// Whether it replaces the table.
+    pub fn is_page(self) -> bool {
+        matches!(self, Self::Rules | Self::Coverage)
+    }
 }
 
 /// What the inspector lists below its fields.
@@ -36,6 +50,8 @@ pub enum Tab {
     Hosts,
     /// Processes of a program.
     Processes,
+    /// What was refused.
+    Refused,
 }
 
 /// A column that rows can be sorted by.
@@ -75,6 +91,8 @@ pub struct Screen {
     pub search: String,
     /// The same, understood.
     pub query: Query,
+    /// What stands over the table because of a rule cell.
+    pub menu: Option<Menu>,
     /// The selected row.
     pub selected: Option<Node>,
     /// Unfolded rows.
@@ -103,6 +121,7 @@ impl Default for Screen {
             lens: Lens::default(),
             search: String::new(),
             query: Query::default(),
+            menu: None,
             selected: None,
             unfolded: HashSet::new(),
             folded_in_search: HashSet::new(),

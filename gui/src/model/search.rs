@@ -1,11 +1,8 @@
 //! The small language of the search box: words, and words for one field.
 
-use sekhmet_common::{flow::Flow, process::Process};
+use sekhmet_common::{display::Text, flow::Flow, process::Process};
 
-use super::{
-    key::HostKey,
-    ledger::{Group, Proc},
-};
+use super::ledger::{Group, Host, Proc};
 
 /// What was typed, as terms that must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,16 +41,62 @@ const FIELDS: [(&str, Field); 9] = [
     ("proto", Field::Protocol),
 ];
 
-/// One flow's place in the tree, as far as a search is concerned. Without a flow: a host's.
-pub struct Place<'a> {
-    /// The program.
-    pub group: &'a Group,
-    /// The process.
-    pub proc: &'a Proc,
-    /// The host's key.
-    pub host: &'a HostKey,
-    /// One flow of that host.
-    pub flow: Option<&'a Flow>,
+/// A process as a search sees it: in lower case, made when the process becomes known.
+#[derive(Clone, Debug, Default)]
+pub struct ProcWords {
+    /// Its own name and its script's, a line each.
+    names: String,
+    cmdline: String,
+    user: String,
+    unit: String,
+    pid: String,
+}
+
+impl ProcWords {
+    /// The words of a process, which is called `label` in its row.
+    pub fn of(process: &Process, label: &str) -> Self {
+        let lower = |text: Option<&Text>| text.map(|t| t.shown().to_lowercase()).unwrap_or_default();
+        let cmdline = process.cmdline.iter().map(Text::shown).collect::<Vec<_>>().join(" ");
+        Self {
+            names: format!("{label}\n{}", process.name.shown()).to_lowercase(),
+            cmdline: cmdline.to_lowercase(),
+            user: lower(process.user.as_ref()),
+            unit: lower(process.unit.as_ref()),
+            pid: process.pid.to_string(),
+        }
+    }
+}
+
+/// Names and addresses of all hosts of a process in lower case, a line each: most processes are dismissed by
+/// one look at it. What left may stand in it for a while.
+#[derive(Clone, Debug, Default)]
+pub struct HostWords {
+    text: String,
+    lines: usize,
+    /// Lines when it was written anew for the last time.
+    renewed: usize,
+}
+
+impl HostWords {
+    /// Writes it anew.
+    pub fn of<'a>(lines: impl Iterator<Item = std::borrow::Cow<'a, str>>) -> Self {
+        let mut words = Self::default();
+        lines.for_each(|line| words.add(&line));
+        words.renewed = words.lines;
+        words
+    }
+
+    /// Adds a name or an address.
+    pub fn add(&mut self, lower: &str) {
+        self.text.push_str(lower);
+        self.text.push('\n');
+        self.lines += 1;
+    }
+
+    /// Whether it has grown so much that most of it may be about hosts that left.
+    pub fn is_stale(&self) -> bool {
+        self.lines > 2 * self.renewed + 64
+    }
 }
 
 impl Query {
@@ -87,56 +130,78 @@ impl Query {
         self.terms.iter().find(|t| t.field == Field::Host && !t.negated).map(|t| t.value.as_str())
     }
 
-    /// Whether a place in the tree matches every term.
-    pub fn matches(&self, place: &Place<'_>) -> bool {
-        self.terms.iter().all(|term| term.matches(place) != term.negated)
+    /// What is left to ask of the hosts of a process. Nothing if none of them can match.
+    pub fn within(&self, group: &Group, proc: &Proc) -> Option<Rest<'_>> {
+        let mut rest = Rest(Vec::new());
+        for term in &self.terms {
+            match (term.of_process(group, proc), term.negated) {
+                (Some(found), negated) if found == negated => return None,
+                (Some(_), _) => {}
+                (None, false) if !term.may_match_a_host(proc) => return None,
+                (None, _) => rest.0.push(term),
+            }
+        }
+        Some(rest)
+    }
+}
+
+/// The terms that a process does not decide for all of its hosts.
+#[derive(Debug)]
+pub struct Rest<'a>(Vec<&'a Term>);
+
+impl Rest<'_> {
+    /// Whether every host matches.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether a host matches every term by itself, or one of its flows does.
+    pub fn matches<'f>(&self, host: &Host, flows: impl Iterator<Item = &'f Flow>) -> bool {
+        self.is_empty() || self.hold(host, None) || flows.into_iter().any(|flow| self.hold(host, Some(flow)))
+    }
+
+    fn hold(&self, host: &Host, flow: Option<&Flow>) -> bool {
+        self.0.iter().all(|term| term.of_host(host, flow) != term.negated)
     }
 }
 
 impl Term {
-    fn matches(&self, place: &Place<'_>) -> bool {
+    /// What the process alone decides; nothing where its hosts have a say.
+    fn of_process(&self, group: &Group, proc: &Proc) -> Option<bool> {
+        let (value, words) = (self.value.as_str(), &proc.words);
+        let app = || group.lower.contains(value) || words.names.contains(value);
         match self.field {
-            Field::Host => self.is_host(place),
-            Field::App => self.is_app(place),
-            Field::User => self.within_info(place, |p| p.user.as_ref().map(|u| u.shown())),
-            Field::Unit => self.within_info(place, |p| p.unit.as_ref().map(|u| u.shown())),
-            Field::Pid => place.proc.info.as_ref().is_some_and(|p| p.pid.to_string() == self.value),
-            Field::Port => place.flow.is_some_and(|f| {
-                [f.remote.port, f.local.port].iter().any(|port| port.to_string() == self.value)
-            }),
-            Field::Protocol => place.flow.is_some_and(|f| f.protocol.word() == self.value),
-            Field::Any => {
-                self.is_host(place)
-                    || self.is_app(place)
-                    || self.within_info(place, |p| {
-                        let words = p.cmdline.iter().map(|a| a.shown()).collect::<Vec<_>>();
-                        Some(words.join(" "))
-                    })
-                    || place.proc.info.as_ref().is_some_and(|p| p.pid.to_string() == self.value)
-            }
+            Field::App => Some(app()),
+            Field::User => Some(words.user.contains(value)),
+            Field::Unit => Some(words.unit.contains(value)),
+            Field::Pid => Some(words.pid == value),
+            Field::Any => (app() || words.cmdline.contains(value) || words.pid == value).then_some(true),
+            Field::Host | Field::Port | Field::Protocol => None,
         }
     }
 
-    fn is_app(&self, place: &Place<'_>) -> bool {
-        contains(&place.group.label, &self.value)
-            || contains(&place.proc.label, &self.value)
-            || self.within_info(place, |p| Some(p.name.shown()))
+    /// False only if no host of the process can match.
+    fn may_match_a_host(&self, proc: &Proc) -> bool {
+        match self.field {
+            Field::Host | Field::Any => proc.host_words.text.contains(&self.value),
+            _ => true,
+        }
     }
 
-    /// A host matches by the end of its name at a dot, or by any part of it.
-    fn is_host(&self, place: &Place<'_>) -> bool {
-        contains(&place.host.label(), &self.value)
-            || place.flow.is_some_and(|f| f.remote.addr.to_string().contains(&self.value))
+    /// A host matches by any part of its name; a flow by its address, port or protocol.
+    fn of_host(&self, host: &Host, flow: Option<&Flow>) -> bool {
+        match self.field {
+            Field::Host | Field::Any => {
+                host.lower.contains(&self.value)
+                    || host.is_named && flow.is_some_and(|f| f.remote.addr.to_string().contains(&self.value))
+            }
+            Field::Port => flow.is_some_and(|f| {
+                self.value.parse().is_ok_and(|port: u16| f.remote.port == port || f.local.port == port)
+            }),
+            Field::Protocol => flow.is_some_and(|f| f.protocol.word() == self.value),
+            Field::App | Field::User | Field::Unit | Field::Pid => false,
+        }
     }
-
-    fn within_info(&self, place: &Place<'_>, field: impl Fn(&Process) -> Option<String>) -> bool {
-        place.proc.info.as_ref().and_then(field).is_some_and(|text| contains(&text, &self.value))
-    }
-}
-
-fn contains(text: &str, lower: &str) -> bool {
-    // Most texts are lower case already; the search runs over every row once a second.
-    text.contains(lower) || text.to_lowercase().contains(lower)
 }
 
 /// Of some words, the one that is nearest to what was typed, if it is near enough to be meant.

@@ -47,7 +47,7 @@ impl std::ops::Sub for Both {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Sample {
     /// Seconds since 1970.
     second: u32,
@@ -55,12 +55,29 @@ struct Sample {
     up: u32,
 }
 
+/// Samples in one block.
+const BLOCK: usize = 8;
+
 /// Bytes by second, only for seconds in which some passed: quiet rows cost nothing.
 ///
-/// A second with more than 4 GiB is told in several samples, so 12 bytes for a sample are enough.
+/// A second with more than 4 GiB is told in several samples, so 12 bytes for a sample are enough. Ten thousand
+/// of these grow once a second: the newest samples lie in place, full blocks are moved behind a pointer and
+/// never copied again, and what totals and expiry ask for is kept beside them.
 #[derive(Clone, Debug, Default)]
 pub struct Series {
-    samples: VecDeque<Sample>,
+    /// Full blocks, the oldest first.
+    blocks: VecDeque<Box<[Sample; BLOCK]>>,
+    /// The newest samples.
+    recent: [Sample; BLOCK],
+    recent_len: u8,
+    /// So many samples of the first block, or of the newest samples, have expired.
+    expired: u8,
+    /// The seconds of the first and the last sample; meaningless without samples.
+    oldest: u32,
+    newest: u32,
+    /// Bytes of all samples.
+    down: u64,
+    up: u64,
 }
 
 impl Series {
@@ -70,19 +87,51 @@ impl Series {
             return;
         }
         self.expire(second);
-        let second = self.samples.back().map_or(second, |last| last.second.max(second));
+        let second = if self.is_empty() { second } else { self.newest.max(second) };
         self.put(second, down, up);
     }
 
     /// Drops what is older than the window that ends at `now`.
     pub fn expire(&mut self, now: u32) {
-        while self.samples.front().is_some_and(|s| s.second.saturating_add(WINDOW_SECS + 1) < now) {
-            self.samples.pop_front();
+        while !self.is_empty() && self.oldest.saturating_add(WINDOW_SECS + 1) < now {
+            self.drop_first();
         }
     }
 
+    fn drop_first(&mut self) {
+        let at = usize::from(self.expired);
+        let first = match self.blocks.front_mut() {
+            Some(block) => block.get_mut(at),
+            None => self.recent.get_mut(at),
+        };
+        if let Some(first) = first {
+            (self.down, self.up) = (self.down - u64::from(first.down), self.up - u64::from(first.up));
+            (first.down, first.up) = (0, 0);
+        }
+        self.expired += 1;
+        if self.blocks.is_empty() {
+            if self.expired >= self.recent_len {
+                return *self = Self::default();
+            }
+        } else if usize::from(self.expired) == BLOCK {
+            self.blocks.pop_front();
+            self.expired = 0;
+        }
+        let at = usize::from(self.expired);
+        let first = self.blocks.front().map_or(self.recent.get(at), |block| block.get(at));
+        self.oldest = first.map_or(self.newest, |s| s.second);
+    }
+
     fn put(&mut self, second: u32, mut down: u64, mut up: u64) {
-        if let Some(last) = self.samples.back_mut().filter(|last| last.second == second) {
+        if down == 0 && up == 0 {
+            return;
+        }
+        if self.is_empty() {
+            self.oldest = second;
+        }
+        self.newest = second;
+        (self.down, self.up) = (self.down.saturating_add(down), self.up.saturating_add(up));
+        if let Some(last) = self.last_mut().filter(|last| last.second == second) {
             fill(&mut last.down, &mut down);
             fill(&mut last.up, &mut up);
         }
@@ -90,18 +139,55 @@ impl Series {
             let mut sample = Sample { second, down: 0, up: 0 };
             fill(&mut sample.down, &mut down);
             fill(&mut sample.up, &mut up);
-            self.samples.push_back(sample);
+            self.push(sample);
         }
+    }
+
+    /// The newest sample. There is one in place whenever there is one at all.
+    fn last_mut(&mut self) -> Option<&mut Sample> {
+        self.recent.get_mut(usize::from(self.recent_len).checked_sub(1)?)
+    }
+
+    fn push(&mut self, sample: Sample) {
+        if usize::from(self.recent_len) == BLOCK {
+            self.blocks.push_back(Box::new(self.recent));
+            self.recent_len = 0;
+        }
+        if let Some(place) = self.recent.get_mut(usize::from(self.recent_len)) {
+            *place = sample;
+            self.recent_len += 1;
+        }
+    }
+
+    /// From the oldest to the newest; those that expired hold nothing.
+    fn samples(&self) -> impl DoubleEndedIterator<Item = &Sample> {
+        let recent = self.recent.get(..usize::from(self.recent_len)).unwrap_or_default();
+        self.blocks.iter().flat_map(|block| block.iter()).chain(recent)
     }
 
     /// Whether nothing passed in the window.
     pub fn is_empty(&self) -> bool {
-        self.samples.is_empty()
+        self.recent_len == 0
     }
 
     /// Bytes in the window that ends with the second `now`.
     pub fn total(&self, now: u32) -> Both {
-        self.sum(now.saturating_sub(WINDOW_SECS - 1), now)
+        let from = now.saturating_sub(WINDOW_SECS - 1);
+        if self.is_empty() || self.newest < from || self.oldest > now {
+            return Both::default();
+        }
+        let (mut down, mut up) = (self.down, self.up);
+        let mut without = |s: &Sample| {
+            down = down.saturating_sub(s.down.into());
+            up = up.saturating_sub(s.up.into());
+        };
+        if self.oldest < from {
+            self.samples().take_while(|s| s.second < from).for_each(&mut without);
+        }
+        if self.newest > now {
+            self.samples().rev().take_while(|s| s.second > now).for_each(&mut without);
+        }
+        Both { down: down as f64, up: up as f64 }
     }
 
     /// Bytes per second, the mean of the last whole seconds before `now`.
@@ -113,7 +199,10 @@ impl Series {
     /// Bytes from one second to another, both included.
     pub fn sum(&self, from: u32, to: u32) -> Both {
         let mut sum = Both::default();
-        for s in self.samples.iter().rev().skip_while(|s| s.second > to).take_while(|s| s.second >= from) {
+        if self.is_empty() || self.newest < from {
+            return sum;
+        }
+        for s in self.samples().rev().skip_while(|s| s.second > to).take_while(|s| s.second >= from) {
             sum += Both { down: f64::from(s.down), up: f64::from(s.up) };
         }
         sum
@@ -124,7 +213,7 @@ impl Series {
         // Steps begin at even seconds, so that columns move by whole steps.
         let end = now - now % SPARK_STEP_SECS;
         let begin = end.saturating_sub(SPARK_STEP_SECS * SPARK_STEPS as u32);
-        for s in self.samples.iter().rev().take_while(|s| s.second >= begin) {
+        for s in self.samples().rev().take_while(|s| s.second >= begin) {
             if let Some(step) = steps.get_mut(((s.second - begin) / SPARK_STEP_SECS) as usize) {
                 let seconds = f64::from(SPARK_STEP_SECS);
                 *step += Both { down: f64::from(s.down) / seconds, up: f64::from(s.up) / seconds };
@@ -135,7 +224,7 @@ impl Series {
     /// Adds bytes for each second of the window before `now`, the oldest first.
     pub fn add_to_seconds(&self, now: u32, seconds: &mut [Both]) {
         let begin = now.saturating_sub(seconds.len() as u32);
-        for s in self.samples.iter().rev().take_while(|s| s.second >= begin) {
+        for s in self.samples().rev().take_while(|s| s.second >= begin) {
             if let Some(second) = seconds.get_mut((s.second - begin) as usize) {
                 *second += Both { down: f64::from(s.down), up: f64::from(s.up) };
             }
@@ -144,28 +233,31 @@ impl Series {
 
     /// Takes in everything that another series holds.
     pub fn absorb(&mut self, other: &Self) {
+        *self = self.merged(other);
+    }
+
+    fn merged(&self, other: &Self) -> Self {
         let mut merged = Self::default();
-        let (mut a, mut b) = (self.samples.iter().peekable(), other.samples.iter().peekable());
+        let (mut a, mut b) = (self.samples().peekable(), other.samples().peekable());
         loop {
             let next = match (a.peek(), b.peek()) {
                 (Some(x), Some(y)) if x.second <= y.second => a.next(),
                 (Some(_), None) => a.next(),
                 (_, Some(_)) => b.next(),
-                (None, None) => break,
+                (None, None) => return merged,
             };
             if let Some(s) = next {
                 merged.put(s.second, u64::from(s.down), u64::from(s.up));
             }
         }
-        *self = merged;
     }
 
     /// Takes out what another series holds and this one once absorbed.
     pub fn release(&mut self, other: &Self) {
         let mut rest = Self::default();
-        let mut taken = other.samples.iter().peekable();
+        let mut taken = other.samples().peekable();
         let (mut down, mut up) = (0u64, 0u64);
-        for s in &self.samples {
+        for s in self.samples() {
             while let Some(t) = taken.next_if(|t| t.second <= s.second) {
                 down += u64::from(t.down);
                 up += u64::from(t.up);
@@ -224,7 +316,7 @@ mod tests {
         for second in 0..10_000 {
             s.add(second, 1, 1);
         }
-        assert!(s.samples.len() <= WINDOW_SECS as usize + 2);
+        assert!(s.samples().count() <= WINDOW_SECS as usize + 2 + BLOCK);
     }
 
     #[test]
@@ -265,10 +357,37 @@ mod tests {
         for second in [4, 5, 10] {
             b.add(second, 7, 70);
         }
-        let before = a.samples.clone();
+        let held = |s: &Series| s.samples().filter(|s| s.down + s.up > 0).copied().collect::<Vec<_>>();
+        let before = held(&a);
         a.absorb(&b);
         assert_eq!(a.total(10), both(321.0, 213.0));
         a.release(&b);
-        assert_eq!(a.samples, before);
+        assert_eq!(held(&a), before);
+    }
+
+    #[test]
+    fn figures_are_those_of_a_plain_list() {
+        let (mut series, mut list) = (Series::default(), Vec::new());
+        let mut second = 1_000_u32;
+        for step in 0_u64..3_000 {
+            // Steps of 0 to 3 seconds, now and then a silence that outlasts a part of the window or all of it.
+            second += match step % 97 {
+                13 => 280,
+                51 => 310,
+                _ => (step * 7919 % 4) as u32,
+            };
+            let (down, up) = (step * 104_729 % 5_000, step % 3);
+            series.add(second, down, up);
+            list.push((second, down, up));
+            let sum = |from: u32, to: u32| {
+                let within = list.iter().filter(|(s, ..)| (from..=to).contains(s));
+                within.fold(Both::default(), |sum, (_, d, u)| sum + both(*d as f64, *u as f64))
+            };
+            for now in [second, second + 1, second + 120, second + 299, second + 400] {
+                assert_eq!(series.total(now), sum(now - 299, now), "step {step}, now {now}");
+                assert_eq!(series.sum(now - 7, now), sum(now - 7, now), "step {step}, now {now}");
+            }
+            assert_eq!(series.total(second - 1), sum(second - 300, second - 1), "step {step}");
+        }
     }
 }

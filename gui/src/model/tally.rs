@@ -32,52 +32,39 @@ impl Tally {
         if reach == Reach::Internet { &mut self.internet } else { &mut self.local }
     }
 
-    fn sides(&self, local: bool) -> impl Iterator<Item = &Side> {
-        std::iter::once(&self.internet).chain(local.then_some(&self.local))
+    /// The figures.
+    pub fn figures(&self) -> Figures<'_> {
+        Figures::Tally(self)
     }
 
     /// Bytes per second right now.
     pub fn rate(&self, now: u32, local: bool) -> Both {
-        self.sides(local).fold(Both::default(), |sum, side| sum + side.series.rate(now))
+        self.figures().rate(now, local)
     }
 
     /// Bytes in the window.
     pub fn total(&self, now: u32, local: bool) -> Both {
-        self.sides(local).fold(Both::default(), |sum, side| sum + side.series.total(now))
-    }
-
-    /// Bytes from one second to another, both included.
-    pub fn sum(&self, from: u32, to: u32, local: bool) -> Both {
-        self.sides(local).fold(Both::default(), |sum, side| sum + side.series.sum(from, to))
-    }
-
-    /// Bytes per second for each step of the last minute.
-    pub fn spark(&self, now: u32, local: bool) -> [Both; SPARK_STEPS] {
-        let mut steps = [Both::default(); SPARK_STEPS];
-        self.sides(local).for_each(|side| side.series.add_to_spark(now, &mut steps));
-        steps
+        self.figures().total(now, local)
     }
 
     /// Bytes for each second before `now`, the oldest first.
     pub fn seconds(&self, now: u32, count: usize, local: bool) -> Vec<Both> {
-        let mut seconds = vec![Both::default(); count];
-        self.sides(local).for_each(|side| side.series.add_to_seconds(now, &mut seconds));
-        seconds
+        self.figures().seconds(now, count, local)
     }
 
     /// Flows that have not ended.
     pub fn open(&self, local: bool) -> u32 {
-        self.sides(local).map(|side| side.open).sum()
+        self.figures().open(local)
     }
 
     /// Last activity.
     pub fn last(&self, local: bool) -> Timestamp {
-        self.sides(local).map(|side| side.last).max().unwrap_or_default()
+        self.figures().last(local)
     }
 
     /// Whether there is anything to show.
     pub fn talked(&self, local: bool) -> bool {
-        self.sides(local).any(|side| side.listed > 0 || !side.series.is_empty())
+        self.figures().talked(local)
     }
 
     /// Drops what left the window.
@@ -103,6 +90,67 @@ impl Tally {
         for side in [&mut self.internet, &mut self.local] {
             (side.open, side.listed) = (0, 0);
         }
+    }
+}
+
+/// The figures of one row, wherever they are kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Figures<'a> {
+    /// Of a row with both kinds of reach.
+    Tally(&'a Tally),
+    /// Of one flow, or of a host with one flow.
+    Side(&'a Side, Reach),
+    /// Of a row that has none.
+    None,
+}
+
+impl<'a> Figures<'a> {
+    fn sides(self, local: bool) -> impl Iterator<Item = &'a Side> {
+        let (first, second) = match self {
+            Self::Tally(tally) => (Some(&tally.internet), local.then_some(&tally.local)),
+            Self::Side(side, reach) => ((local || reach == Reach::Internet).then_some(side), None),
+            Self::None => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
+
+    /// Bytes per second right now.
+    pub fn rate(self, now: u32, local: bool) -> Both {
+        self.sides(local).fold(Both::default(), |sum, side| sum + side.series.rate(now))
+    }
+
+    /// Bytes in the window.
+    pub fn total(self, now: u32, local: bool) -> Both {
+        self.sides(local).fold(Both::default(), |sum, side| sum + side.series.total(now))
+    }
+
+    /// Bytes per second for each step of the last minute.
+    pub fn spark(self, now: u32, local: bool) -> [Both; SPARK_STEPS] {
+        let mut steps = [Both::default(); SPARK_STEPS];
+        self.sides(local).for_each(|side| side.series.add_to_spark(now, &mut steps));
+        steps
+    }
+
+    /// Bytes for each second before `now`, the oldest first.
+    pub fn seconds(self, now: u32, count: usize, local: bool) -> Vec<Both> {
+        let mut seconds = vec![Both::default(); count];
+        self.sides(local).for_each(|side| side.series.add_to_seconds(now, &mut seconds));
+        seconds
+    }
+
+    /// Flows that have not ended.
+    pub fn open(self, local: bool) -> u32 {
+        self.sides(local).map(|side| side.open).sum()
+    }
+
+    /// Last activity.
+    pub fn last(self, local: bool) -> Timestamp {
+        self.sides(local).map(|side| side.last).max().unwrap_or_default()
+    }
+
+    /// Whether there is anything to show.
+    pub fn talked(self, local: bool) -> bool {
+        self.sides(local).any(|side| side.listed > 0 || !side.series.is_empty())
     }
 }
 

@@ -2,16 +2,24 @@
 
 use std::{cmp::Ordering, collections::HashMap};
 
-use sekhmet_common::{flow::FlowId, time::Timestamp};
+use sekhmet_common::{
+    flow::{Flow, FlowId},
+    time::Timestamp,
+};
 
 use super::{
     key::{GroupKey, HostKey, Member},
     ledger::{Group, Host, Ledger, Proc},
-    screen::{Column, Lens, Screen},
-    search::Place,
+    screen::{Lens, Screen},
     series::Both,
-    tally::Tally,
+    tally::Figures,
+    verdict::{self, Verdict, Verdicts},
 };
+
+mod order;
+
+pub use order::Order;
+use order::{Candidate, compare};
 
 /// Names one row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,6 +67,8 @@ pub struct Row {
     pub open: u32,
     /// Last activity.
     pub last: Timestamp,
+    /// What rules did to it.
+    pub verdict: Verdict,
 }
 
 /// The rows and what stands around them.
@@ -76,35 +86,16 @@ pub struct Tree {
     pub open: u32,
 }
 
-/// The order that rows had when it was last free to change.
-#[derive(Clone, Debug, Default)]
-pub struct Order {
-    ranks: HashMap<Node, usize>,
-}
-
-impl Order {
-    /// Remembers the order of these rows.
-    pub fn remember(&mut self, rows: &[Row]) {
-        self.ranks.clear();
-        self.extend(rows);
-    }
-
-    /// Puts rows that are new at the end, each after those that came before it.
-    pub fn extend(&mut self, rows: &[Row]) {
-        for row in rows {
-            let next = self.ranks.len();
-            self.ranks.entry(row.node.clone()).or_insert(next);
-        }
-    }
-
-    fn rank(&self, node: &Node) -> usize {
-        self.ranks.get(node).copied().unwrap_or(usize::MAX)
-    }
-}
-
 /// Flattens the tree as the screen asks for it. A held order keeps every known row at its place.
 pub fn build(ledger: &Ledger, screen: &Screen, held: Option<&Order>) -> Tree {
-    let mut build = Build { ledger, screen, held, second: ledger.second(), tree: Tree::default() };
+    let mut build = Build {
+        ledger,
+        screen,
+        held,
+        second: ledger.second(),
+        verdicts: Verdicts::of(ledger.mirror()),
+        tree: Tree::default(),
+    };
     build.top();
     build.tree
 }
@@ -114,28 +105,49 @@ struct Build<'a> {
     screen: &'a Screen,
     held: Option<&'a Order>,
     second: u32,
+    verdicts: Verdicts,
     tree: Tree,
 }
 
-/// A row that is not yet in its place, and the name it would be sorted by.
-struct Candidate {
-    row: Row,
-    name: String,
+/// Whether a lens lists groups of this kind.
+fn is_listed(lens: Lens, key: &GroupKey) -> bool {
+    let is_user = matches!(key, GroupKey::User(_));
+    match lens {
+        Lens::Everything => !is_user,
+        Lens::Users => is_user,
+        Lens::Applications => matches!(key, GroupKey::Application(_) | GroupKey::Program(..)),
+        Lens::Services => matches!(key, GroupKey::Service(_)),
+        Lens::Containers => matches!(key, GroupKey::Container(_)),
+        Lens::Rules | Lens::Coverage => false,
+    }
 }
 
 impl Build<'_> {
     fn top(&mut self) {
-        for lens in Lens::ALL {
-            let count = self.groups(lens).filter(|(_, group)| !self.ledger.is_exited(group)).count();
-            self.tree.counts.insert(lens, count);
-        }
+        let mut counts: HashMap<Lens, usize> = Lens::ALL.into_iter().map(|lens| (lens, 0)).collect();
         let (mut running, mut ended) = (Vec::new(), Vec::new());
-        for (key, group) in self.groups(self.screen.lens) {
-            let over = self.ledger.is_exited(group) || group.members.is_empty() && *key != GroupKey::Others;
-            let row = self.row(Node::Group(key.clone()), 0, &group.tally, over);
-            let candidate = Candidate { row, name: group.label.clone() };
-            if over { ended.push(candidate) } else { running.push(candidate) }
+        let ledger = self.ledger;
+        for groups in [ledger.programs(), ledger.users()] {
+            for (key, group) in groups {
+                let verdict = self.verdicts.group(ledger, group);
+                if !self.is_shown(group, verdict) {
+                    continue;
+                }
+                let exited = ledger.is_exited(group);
+                for lens in Lens::ALL.into_iter().filter(|lens| !exited && is_listed(*lens, key)) {
+                    *counts.entry(lens).or_default() += 1;
+                }
+                if !is_listed(self.screen.lens, key) {
+                    continue;
+                }
+                let over = exited || group.members.is_empty() && *key != GroupKey::Others;
+                let row = self.row(Node::Group(key.clone()), 0, group.tally.figures(), over, verdict);
+                let candidate = Candidate::named(row, &group.label);
+                if over { ended.push(candidate) } else { running.push(candidate) }
+            }
         }
+        counts.insert(Lens::Rules, ledger.mirror().rules().count());
+        self.tree.counts = counts;
         self.tree.programs = running.len();
         self.tree.ended = ended.len();
         self.tree.open = running.iter().map(|c| c.row.open).sum();
@@ -147,21 +159,10 @@ impl Build<'_> {
         self.push_ended(ended);
     }
 
-    /// The groups of a lens that have something to show and match the search.
-    fn groups(&self, lens: Lens) -> impl Iterator<Item = (&GroupKey, &Group)> {
-        let groups = if lens == Lens::Users { self.ledger.users() } else { self.ledger.programs() };
-        groups.iter().filter(move |(key, group)| {
-            let listed = match (lens, key) {
-                (Lens::Everything | Lens::Users, _) => true,
-                (Lens::Applications, key) => {
-                    matches!(key, GroupKey::Application(_) | GroupKey::Program(..))
-                }
-                (Lens::Services, key) => matches!(key, GroupKey::Service(_)),
-                (Lens::Containers, key) => matches!(key, GroupKey::Container(_)),
-                (Lens::Coverage, _) => false,
-            };
-            listed && group.tally.talked(self.screen.local) && self.matches_group(group)
-        })
+    /// Whether a group has something to show and matches the search.
+    fn is_shown(&self, group: &Group, verdict: Verdict) -> bool {
+        let silent = !verdict.is_none() && self.screen.query.is_empty();
+        silent || group.tally.talked(self.screen.local) && self.matches_group(group)
     }
 
     fn matches_group(&self, group: &Group) -> bool {
@@ -174,42 +175,36 @@ impl Build<'_> {
     }
 
     /// The hosts of a process that are shown and match the search.
-    fn matched<'b>(
-        &'b self,
-        group: &'b Group,
-        proc: &'b Proc,
-    ) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
-        proc.hosts.iter().filter(move |(key, host)| {
-            host.tally.talked(self.screen.local)
-                && (self.screen.query.is_empty() || self.matches_host(group, proc, key, host))
+    fn matched<'b>(&self, group: &Group, proc: &'b Proc) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
+        let rest = self.screen.query.within(group, proc);
+        rest.into_iter().flat_map(move |rest| {
+            proc.hosts.iter().filter(move |(_, host)| {
+                self.ledger.host_figures(host).talked(self.screen.local)
+                    && rest.matches(host, self.flows(host))
+            })
         })
     }
 
-    fn matches_host(&self, group: &Group, proc: &Proc, key: &HostKey, host: &Host) -> bool {
-        let query = &self.screen.query;
-        query.matches(&Place { group, proc, host: key, flow: None })
-            || host
-                .flows
-                .iter()
-                .filter_map(|id| self.ledger.connection(*id))
-                .any(|c| query.matches(&Place { group, proc, host: key, flow: Some(&c.flow) }))
+    fn flows(&self, host: &Host) -> impl Iterator<Item = &Flow> {
+        host.flows.iter().filter_map(|id| self.ledger.connection(*id)).map(|c| &c.flow)
     }
 
-    fn row(&self, node: Node, level: u8, tally: &Tally, ended: bool) -> Row {
+    fn row(&self, node: Node, level: u8, figures: Figures<'_>, ended: bool, verdict: Verdict) -> Row {
         let local = self.screen.local;
         Row {
             node,
             level,
             unfolded: None,
             ended,
-            now: tally.rate(self.second, local),
-            total: tally.total(self.second, local),
-            open: tally.open(local),
-            last: tally.last(local),
+            now: figures.rate(self.second, local),
+            total: figures.total(self.second, local),
+            open: figures.open(local),
+            last: figures.last(local).max(verdict.last),
+            verdict,
         }
     }
 
-    fn sort(&self, rows: &mut [Candidate]) {
+    fn sort(&self, rows: &mut [Candidate<'_>]) {
         rows.sort_by(|a, b| {
             let held = match self.held {
                 Some(order) => order.rank(&a.row.node).cmp(&order.rank(&b.row.node)),
@@ -228,18 +223,33 @@ impl Build<'_> {
         let Node::Group(key) = row.node.clone() else { return };
         let ledger = self.ledger;
         let Some(group) = ledger.group(&key) else { return };
+        let members = || {
+            group.members.iter().filter_map(|m| {
+                let proc = ledger.proc(*m)?;
+                let verdict = self.verdicts.proc(*m, proc);
+                (!verdict.is_none() || proc.tally.talked(self.screen.local)).then_some((m, proc, verdict))
+            })
+        };
+        let searching = !self.screen.query.is_empty();
+        // A folded row without a search needs to know no more than whether there is anything below.
+        if !searching && !self.screen.unfolded.contains(&row.node) {
+            (row.level, row.unfolded) = (level, members().next().map(|_| false));
+            self.tree.rows.push(row);
+            return;
+        }
         let mut children = Vec::new();
         let mut found_below = false;
-        for member in &group.members {
-            let Some(proc) = ledger.proc(*member) else { continue };
-            let matched = self.matched(group, proc).count();
-            if !proc.tally.talked(self.screen.local) || matched == 0 && !self.screen.query.is_empty() {
-                continue;
+        for (member, proc, verdict) in members() {
+            if searching {
+                let matched = self.matched(group, proc).count();
+                found_below |= matched < proc.hosts.len();
+                if matched == 0 {
+                    continue;
+                }
             }
-            found_below |= matched < proc.hosts.len();
             let node = Node::Process(key.clone(), *member);
-            let row = self.row(node, level + 1, &proc.tally, proc.is_exited());
-            children.push(Candidate { row, name: proc.label.clone() });
+            let row = self.row(node, level + 1, proc.tally.figures(), proc.is_exited(), verdict);
+            children.push(Candidate::named(row, &proc.label));
         }
         let unfolded = self.is_unfolded(&row.node, found_below);
         (row.level, row.unfolded) = (level, (!children.is_empty()).then_some(unfolded));
@@ -254,15 +264,31 @@ impl Build<'_> {
         let Node::Process(key, member) = row.node.clone() else { return };
         let ledger = self.ledger;
         let Some(proc) = ledger.proc(member) else { return };
-        let mut children: Vec<Candidate> = self
+        let searching = !self.screen.query.is_empty();
+        if !searching && !self.screen.unfolded.contains(&row.node) {
+            let refused = row.verdict.refused > 0;
+            row.unfolded = (refused || self.matched(group, proc).next().is_some()).then_some(false);
+            self.tree.rows.push(row);
+            return;
+        }
+        let mut verdicts = verdict::by_host(ledger.mirror(), member);
+        let mut children: Vec<Candidate<'_>> = self
             .matched(group, proc)
             .map(|(host_key, host)| {
                 let node = Node::Host(key.clone(), member, host_key.clone());
-                let ended = host.tally.open(true) == 0;
-                Candidate { row: self.row(node, row.level + 1, &host.tally, ended), name: host_key.label() }
+                let figures = ledger.host_figures(host);
+                let ended = figures.open(true) == 0;
+                let verdict = verdicts.remove(host_key).unwrap_or_default();
+                Candidate::named(self.row(node, row.level + 1, figures, ended, verdict), &host.label)
             })
             .collect();
         let unfolded = self.is_unfolded(&row.node, children.len() < proc.hosts.len());
+        // Hosts that were only ever refused have no flows, but they were tried.
+        verdicts.retain(|host_key, _| !searching && !proc.hosts.contains_key(host_key));
+        children.extend(verdicts.into_iter().map(|(host_key, verdict)| {
+            let node = Node::Host(key.clone(), member, host_key);
+            Candidate::named(self.row(node, row.level + 1, Figures::None, true, verdict), "")
+        }));
         row.unfolded = (!children.is_empty()).then_some(unfolded);
         self.tree.rows.push(row);
         if unfolded {
@@ -274,7 +300,7 @@ impl Build<'_> {
     fn push_host(&mut self, mut row: Row) {
         let Node::Host(key, member, host_key) = row.node.clone() else { return };
         let ledger = self.ledger;
-        let Some(host) = ledger.host(member, &host_key) else { return };
+        let Some(host) = ledger.host(member, &host_key) else { return self.tree.rows.push(row) };
         let unfolded = self.is_unfolded(&row.node, false);
         row.unfolded = (!host.flows.is_empty()).then_some(unfolded);
         let level = row.level + 1;
@@ -282,7 +308,7 @@ impl Build<'_> {
         if !unfolded {
             return;
         }
-        let mut children: Vec<Candidate> = host
+        let mut children: Vec<Candidate<'_>> = host
             .flows
             .iter()
             .filter_map(|id| ledger.connection(*id))
@@ -296,8 +322,9 @@ impl Build<'_> {
                     total: c.side.series.total(self.second),
                     open: c.side.open,
                     last: c.side.last,
+                    verdict: Verdict::default(),
                 };
-                Candidate { row, name: format!("{:05}", c.flow.local.port) }
+                Candidate { row, name: "", port: c.flow.local.port }
             })
             .collect();
         self.sort(&mut children);
@@ -305,7 +332,7 @@ impl Build<'_> {
     }
 
     /// Programs that ended stand below the others, folded into one row.
-    fn push_ended(&mut self, ended: Vec<Candidate>) {
+    fn push_ended(&mut self, ended: Vec<Candidate<'_>>) {
         if ended.is_empty() {
             return;
         }
@@ -320,26 +347,13 @@ impl Build<'_> {
             total: sum(|r| r.total),
             open: ended.iter().map(|c| c.row.open).sum(),
             last: ended.iter().map(|c| c.row.last).max().unwrap_or_default(),
+            verdict: Verdict {
+                refused: ended.iter().map(|c| c.row.verdict.refused).sum(),
+                ..Verdict::default()
+            },
         });
         if unfolded {
             ended.into_iter().for_each(|c| self.push_group(c.row, 1));
         }
     }
-}
-
-fn compare(a: &Candidate, b: &Candidate, screen: &Screen) -> Ordering {
-    let (x, y) = (&a.row, &b.row);
-    let Some(sort) = screen.sort else {
-        return y.total.sum().total_cmp(&x.total.sum()).then_with(|| a.name.cmp(&b.name));
-    };
-    let order = match sort.column {
-        Column::Program => a.name.to_lowercase().cmp(&b.name.to_lowercase()),
-        Column::NowDown => y.now.down.total_cmp(&x.now.down),
-        Column::NowUp => y.now.up.total_cmp(&x.now.up),
-        Column::TotalDown => y.total.down.total_cmp(&x.total.down),
-        Column::TotalUp => y.total.up.total_cmp(&x.total.up),
-        Column::Open => y.open.cmp(&x.open),
-        Column::Seen => y.last.cmp(&x.last),
-    };
-    if sort.reversed { order.reverse() } else { order }
 }

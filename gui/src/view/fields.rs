@@ -91,7 +91,7 @@ pub(super) fn fields(model: &Model, node: &Node) -> Vec<Field> {
         Node::Group(GroupKey::Others | GroupKey::Kernel) | Node::Exited => vec![],
         Node::Group(key) => group_fields(model, key),
         Node::Process(_, member) => {
-            ledger.proc(*member).map(|proc| process_fields(model, proc)).unwrap_or_default()
+            ledger.proc(*member).map(|proc| process_fields(model, node, proc)).unwrap_or_default()
         }
         Node::Host(_, member, host) => {
             let Some(found) = ledger.host(*member, host) else { return vec![] };
@@ -139,6 +139,7 @@ fn group_fields(model: &Model, key: &GroupKey) -> Vec<Field> {
         common(&move |p: &Proc| p.info.as_ref().and_then(of))
     };
     vec![
+        verdict(model, &Node::Group(key.clone())),
         mono(field::PATH, text_of(|p| Some(p.exe.shown()))),
         plain(field::UNIT, text_of(|p| p.unit.as_ref().map(|u| u.shown()))),
         plain(field::CONTAINER, text_of(|p| p.container.as_ref().map(|c| c.shown()))),
@@ -147,7 +148,7 @@ fn group_fields(model: &Model, key: &GroupKey) -> Vec<Field> {
     ]
 }
 
-fn process_fields(model: &Model, proc: &Proc) -> Vec<Field> {
+fn process_fields(model: &Model, node: &Node, proc: &Proc) -> Vec<Field> {
     let Some(info) = &proc.info else { return vec![] };
     let shown =
         |text: &Option<sekhmet_common::display::Text>| text.as_ref().map(|t| t.shown()).unwrap_or_default();
@@ -160,6 +161,7 @@ fn process_fields(model: &Model, proc: &Proc) -> Vec<Field> {
         started = format!("{}, {started}", times::date(info.started_at, &model.zone));
     }
     vec![
+        verdict(model, node),
         mono(field::PATH, info.exe.shown()),
         mono(field::COMMAND, command.join(" ")),
         plain(field::UNIT, shown(&info.unit)),
@@ -168,6 +170,11 @@ fn process_fields(model: &Model, proc: &Proc) -> Vec<Field> {
         plain(field::STARTED, started),
         mono(field::NET_NS, if info.net_ns == 0 { String::new() } else { info.net_ns.to_string() }),
     ]
+}
+
+fn verdict(model: &Model, node: &Node) -> Field {
+    let verdict = super::inspector::verdict_of(model, node);
+    plain(field::VERDICT, super::table::rule_cell::verdict(model, &verdict))
 }
 
 fn flow_fields(model: &Model, flow: &Flow, program: String) -> Vec<Field> {

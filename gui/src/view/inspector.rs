@@ -2,17 +2,11 @@
 
 use egui::{Rangef, Rect, Role, ScrollArea, Sense, Ui, WidgetInfo, pos2, vec2};
 
-use super::fields;
+use super::{Shown, fields};
 use crate::{
     command::{Command, Commands},
     icons,
-    model::{
-        Model,
-        key::{GroupKey, HostKey, Member},
-        screen::Tab,
-        tally::Tally,
-        tree::Node,
-    },
+    model::{Model, key::Member, screen::Tab, tree::Node},
     text::{self, numbers},
     theme::{Type, palette},
     widget::{
@@ -21,11 +15,17 @@ use crate::{
     },
 };
 
+mod decision;
+mod entries;
+
+pub(super) use decision::verdict_of;
+use entries::{Amount, Entry, hosts, processes};
+
 const FIELD: f32 = 24.0;
 const ENTRY: f32 = 46.0;
 const PAD: f32 = 16.0;
 
-pub(super) fn show(ui: &mut Ui, model: &Model, commands: &mut Commands) {
+pub(super) fn show(ui: &mut Ui, model: &Model, shown: &mut Shown, commands: &mut Commands) {
     let rect = ui.max_rect();
     let p = palette(ui.ctx());
     let Some(node) = model.screen.selected.clone() else {
@@ -42,7 +42,9 @@ pub(super) fn show(ui: &mut Ui, model: &Model, commands: &mut Commands) {
     let y = totals(ui, rect, y, model, &node);
     paint::hline(ui.painter(), rect.x_range(), y, p.line);
     let y = field_list(ui, rect, y + 5.0, model, &node, commands);
-    lists(ui, Rect::from_min_max(pos2(rect.left(), y + 6.0), rect.max), model, &node, commands);
+    let foot = decision::foot(ui, rect, model, &node, shown, commands);
+    let list = Rect::from_min_max(pos2(rect.left(), y + 6.0), pos2(rect.right(), foot));
+    lists(ui, list, model, &node, commands);
 }
 
 fn title(ui: &Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Commands) {
@@ -142,8 +144,8 @@ fn totals(ui: &Ui, rect: Rect, top: f32, model: &Model, node: &Node) -> f32 {
     }
     let ledger = model.ledger();
     let (local, second) = (model.screen.local, ledger.second());
-    let (now, total) =
-        model.tally(node).map(|t| (t.rate(second, local), t.total(second, local))).unwrap_or_default();
+    let figures = model.figures(node);
+    let (now, total) = (figures.rate(second, local), figures.total(second, local));
     let colors = if model.status.is_current() { [p.down, p.up] } else { [p.text3, p.text3] };
     for (y, label, figures, [down, up]) in [
         (top + 39.0, text::head::NOW, [numbers::rate(now.down), numbers::rate(now.up)], colors),
@@ -195,15 +197,6 @@ fn field_list(ui: &Ui, rect: Rect, top: f32, model: &Model, node: &Node, command
     y
 }
 
-/// One entry of the list at the foot.
-struct Entry {
-    node: Node,
-    name: String,
-    detail: String,
-    tally: Tally,
-    ended: bool,
-}
-
 fn lists(ui: &mut Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Commands) {
     let p = palette(ui.ctx());
     let hosts = hosts(model, node);
@@ -214,6 +207,10 @@ fn lists(ui: &mut Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Com
     }
     if matches!(node, Node::Group(_)) {
         tabs.push((Tab::Processes, text::PROCESSES, processes));
+    }
+    let refused = decision::refusals(model, node);
+    if !refused.is_empty() {
+        tabs.push((Tab::Refused, text::rule::REFUSED, refused));
     }
     if tabs.is_empty() {
         return;
@@ -243,11 +240,11 @@ fn lists(ui: &mut Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Com
     paint::hline(ui.painter(), rect.x_range(), rect.top() + 32.0, p.line);
     if let Some((_, _, entries)) = tabs.get(chosen) {
         let list = Rect::from_min_max(pos2(rect.left(), rect.top() + 33.0), rect.max);
-        entry_list(ui, list, entries, model, commands);
+        entry_list(ui, list, entries, commands);
     }
 }
 
-fn entry_list(ui: &mut Ui, rect: Rect, entries: &[Entry], model: &Model, commands: &mut Commands) {
+fn entry_list(ui: &mut Ui, rect: Rect, entries: &[Entry], commands: &mut Commands) {
     if rect.height() < ENTRY {
         return;
     }
@@ -262,12 +259,12 @@ fn entry_list(ui: &mut Ui, rect: Rect, entries: &[Entry], model: &Model, command
         for (i, entry) in entries.get(first..last).unwrap_or_default().iter().enumerate() {
             let y = ui.max_rect().top() + (first + i) as f32 * ENTRY;
             let place = Rect::from_x_y_ranges(rect.x_range(), Rangef::new(y, y + ENTRY));
-            entry_ui(ui, place, entry, model, commands);
+            entry_ui(ui, place, entry, commands);
         }
     });
 }
 
-fn entry_ui(ui: &Ui, rect: Rect, entry: &Entry, model: &Model, commands: &mut Commands) {
+fn entry_ui(ui: &Ui, rect: Rect, entry: &Entry, commands: &mut Commands) {
     let p = palette(ui.ctx());
     let painter = ui.painter();
     let id = ui.scope_id().with(&entry.node);
@@ -282,11 +279,19 @@ fn entry_ui(ui: &Ui, rect: Rect, entry: &Entry, model: &Model, commands: &mut Co
     paint::text_within(painter, range, rect.top() + 15.0, Type::Body, color, &entry.name);
     let middle = rect.top() + 33.0;
     let (down_x, up_x) = number_columns(rect);
-    let range = Rangef::new(range.min, down_x - 44.0);
+    let end = if matches!(entry.amount, Amount::Refused(_)) { range.max } else { down_x - 44.0 };
+    let range = Rangef::new(range.min, end);
     paint::text_within(painter, range, middle, Type::Small, p.text3, &entry.detail);
-    let total = entry.tally.total(model.ledger().second(), model.screen.local);
-    for (x, value) in [(down_x, total.down), (up_x, total.up)] {
-        cell::figure(painter, x, middle, Type::Number, &numbers::bytes(value), p.text2, p);
+    match entry.amount {
+        Amount::Bytes(total) => {
+            for (x, value) in [(down_x, total.down), (up_x, total.up)] {
+                cell::figure(painter, x, middle, Type::Number, &numbers::bytes(value), p.text2, p);
+            }
+        }
+        Amount::Refused(n) => {
+            let at = pos2(rect.right() - PAD, rect.top() + 15.0);
+            paint::text(painter, at, Side::Right, Type::Number, p.refused, numbers::count(n));
+        }
     }
     paint::hline(painter, rect.x_range(), rect.bottom() - 1.0, p.line);
     button::focus_ring(ui, &response);
@@ -299,67 +304,4 @@ fn entry_ui(ui: &Ui, rect: Rect, entry: &Entry, model: &Model, commands: &mut Co
         commands.push(Command::Select(entry.node.clone()));
         commands.push(Command::Reveal);
     }
-}
-
-/// The remote hosts of a process, or of all processes of a program, the busiest first.
-fn hosts(model: &Model, node: &Node) -> Vec<Entry> {
-    let ledger = model.ledger();
-    let (key, members): (&GroupKey, Vec<Member>) = match node {
-        Node::Process(key, member) => (key, vec![*member]),
-        Node::Group(key) => {
-            (key, ledger.group(key).map(|g| g.members.iter().copied().collect()).unwrap_or_default())
-        }
-        _ => return vec![],
-    };
-    let mut entries: Vec<Entry> = Vec::new();
-    let mut at: std::collections::HashMap<&HostKey, usize> = std::collections::HashMap::new();
-    for member in members {
-        let Some(proc) = ledger.proc(member) else { continue };
-        for (host_key, host) in proc.hosts.iter().filter(|(_, h)| h.tally.talked(model.screen.local)) {
-            if let Some(entry) = at.get(host_key).and_then(|i| entries.get_mut(*i)) {
-                entry.tally.absorb(&host.tally);
-                entry.ended &= host.tally.open(true) == 0;
-                continue;
-            }
-            at.insert(host_key, entries.len());
-            entries.push(Entry {
-                node: Node::Host(key.clone(), member, host_key.clone()),
-                name: host_key.label(),
-                detail: text::name_source(host.source).to_owned(),
-                tally: host.tally.clone(),
-                ended: host.tally.open(true) == 0,
-            });
-        }
-    }
-    by_total(entries, model)
-}
-
-fn processes(model: &Model, node: &Node) -> Vec<Entry> {
-    let ledger = model.ledger();
-    let Node::Group(key) = node else { return vec![] };
-    let members = ledger.group(key).map(|g| g.members.iter().copied().collect::<Vec<_>>());
-    let entries = members
-        .unwrap_or_default()
-        .into_iter()
-        .filter_map(|member| {
-            let proc = ledger.proc(member).filter(|p| p.tally.talked(model.screen.local))?;
-            let node = Node::Process(key.clone(), member);
-            let words = model.words(&node);
-            Some(Entry {
-                node,
-                name: words.name,
-                detail: words.detail,
-                tally: proc.tally.clone(),
-                ended: proc.is_exited(),
-            })
-        })
-        .collect();
-    by_total(entries, model)
-}
-
-fn by_total(mut entries: Vec<Entry>, model: &Model) -> Vec<Entry> {
-    let second = model.ledger().second();
-    let total = |e: &Entry| e.tally.total(second, model.screen.local).sum();
-    entries.sort_by(|a, b| total(b).total_cmp(&total(a)).then_with(|| a.node.cmp(&b.node)));
-    entries
 }

@@ -5,7 +5,7 @@ use egui::{Key, Modifiers, Ui};
 use super::Shown;
 use crate::{
     command::{Command, Commands},
-    model::{Model, screen::Lens},
+    model::{Model, block, screen::Lens},
 };
 
 /// Where the search box's focus is asked for.
@@ -29,7 +29,7 @@ pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Command
         }
         return;
     }
-    if egui::Popup::is_any_open(ui.ctx()) {
+    if super::menu::keys(ui, model, commands) || egui::Popup::is_any_open(ui.ctx()) {
         return;
     }
     let slash = ui.input(|i| i.events.iter().any(|e| matches!(e, egui::Event::Text(t) if t == "/")));
@@ -62,10 +62,11 @@ pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Command
             commands.push(Command::OpenInspector(true));
         }
     }
+    decisions(ui, model, commands);
     if pressed(Key::Num0) {
         commands.push(Command::Pause(false));
     }
-    let digits = [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6];
+    let digits = [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7];
     for (key, lens) in digits.into_iter().zip(Lens::ALL) {
         if pressed(key) {
             commands.push(Command::SetLens(lens));
@@ -73,5 +74,27 @@ pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Command
     }
     if ui.input_mut(|i| i.consume_key(Modifiers::CTRL, Key::Q)) {
         commands.push(Command::Quit);
+    }
+}
+
+/// Keys that block and take back.
+fn decisions(ui: &Ui, model: &Model, commands: &mut Commands) {
+    let pressed = |modifiers, key| ui.input_mut(|i| i.consume_key(modifiers, key));
+    if pressed(Modifiers::CTRL, Key::Z) || pressed(Modifiers::NONE, Key::U) {
+        commands.push(Command::Undo);
+    }
+    // On a host or a connection, the keys are about its process.
+    let mut node = model.screen.selected.clone().filter(|_| model.can_block());
+    while let Some(n) = &node
+        && !block::is_offered(model.live(), n)
+    {
+        node = n.parent();
+    }
+    let Some(node) = node else { return };
+    if pressed(Modifiers::SHIFT, Key::B) {
+        commands.push(Command::BlockAtOnce(node));
+    } else if pressed(Modifiers::NONE, Key::B) {
+        commands.push(Command::Reveal);
+        commands.push(Command::OpenBlockMenu(node));
     }
 }

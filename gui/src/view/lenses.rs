@@ -81,6 +81,7 @@ fn icon(lens: Lens) -> &'static str {
         Lens::Services => icons::SERVICES,
         Lens::Containers => icons::CONTAINERS,
         Lens::Users => icons::USERS,
+        Lens::Rules => icons::RULES,
         Lens::Coverage => icons::COVERAGE,
     }
 }

@@ -20,7 +20,8 @@ pub(super) fn show(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) 
     let middle = rect.center().y;
     paint::hline(painter, rect.x_range(), rect.top(), p.line);
     let tree = model.tree();
-    let summary = text::summary(model.screen.lens, tree.programs, tree.open);
+    let refused = model.ledger().mirror().refusals().map(|r| r.attempts).sum();
+    let summary = text::summary(model.screen.lens, tree.programs, tree.open, refused);
     let end =
         paint::text(painter, pos2(rect.right() - 16.0, middle), Side::Right, Type::Small, p.text2, summary);
 

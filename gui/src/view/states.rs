@@ -151,7 +151,7 @@ fn meant(model: &Model) -> Option<String> {
     let names: Vec<String> = members
         .filter_map(|m| ledger.proc(*m))
         .flat_map(|p| p.hosts.iter())
-        .filter(|(_, host)| host.tally.talked(model.screen.local))
+        .filter(|(_, host)| ledger.host_figures(host).talked(model.screen.local))
         .map(|(key, _)| key.label())
         .collect();
     search::nearest(typed, names.iter().map(String::as_str)).map(str::to_owned)

@@ -12,6 +12,7 @@ use crate::{
 mod columns;
 mod head;
 mod row;
+pub(super) mod rule_cell;
 
 use columns::Columns;
 
@@ -35,12 +36,12 @@ pub(super) fn show(ui: &mut Ui, model: &Model, shown: &mut Shown, commands: &mut
         let first = (viewport.min.y / measure::ROW).floor().max(0.0) as usize;
         let last = ((viewport.max.y / measure::ROW).ceil().max(0.0) as usize).min(rows.len());
         let visible = rows.get(first..last).unwrap_or_default();
-        let peak = row::peak(model, visible);
+        let table = Table { columns: &columns, peak: row::peak(model, visible), model };
         let top = ui.max_rect().top();
         for (i, row) in visible.iter().enumerate() {
             let y = top + (first + i) as f32 * measure::ROW;
             let rect = Rect::from_x_y_ranges(body.x_range(), Rangef::new(y, y + measure::ROW));
-            row_ui(ui, rect, row, &columns, peak, model, commands);
+            row_ui(ui, rect, row, &table, shown, commands);
         }
         first..last
     });
@@ -64,15 +65,16 @@ fn offset_for_selection(model: &Model, shown: &Shown, height: f32, content: f32)
     (was_visible && before != top).then(|| (shown.scrolled + top - before).clamp(0.0, most))
 }
 
-fn row_ui(
-    ui: &Ui,
-    rect: Rect,
-    row: &Row,
-    columns: &Columns,
+/// What all rows of a frame have in common.
+struct Table<'a> {
+    columns: &'a Columns,
+    /// The largest rate of any row in sight: the scale of the sparklines.
     peak: f64,
-    model: &Model,
-    commands: &mut Commands,
-) {
+    model: &'a Model,
+}
+
+fn row_ui(ui: &Ui, rect: Rect, row: &Row, table: &Table<'_>, shown: &mut Shown, commands: &mut Commands) {
+    let Table { columns, peak, model } = *table;
     let id = egui::Id::unique("row").with(&row.node);
     let response = ui.interact(rect, id, Sense::click());
     let words = model.words(&row.node);
@@ -88,13 +90,16 @@ fn row_ui(
     }
     let caret = row::caret_ui(ui, rect, row, &words, commands);
     let cut = row::cells(ui, rect, row, &words, columns, peak, model);
+    let near = selected || response.contains_pointer();
+    let cell = rule_cell::RuleCell { row, words: &words, near, model };
+    let decided = cell.show(ui, columns.rule, rect, shown, commands);
     crate::widget::button::focus_ring(ui, &response);
     if let Some(full) = cut
         && response.hovered()
     {
         response.clone().on_hover_text_at_pointer(full);
     }
-    if caret {
+    if caret || decided {
         return;
     }
     if response.clicked() {

@@ -47,9 +47,9 @@ impl Ledger {
             return None;
         }
         c.side.add(at, down, up);
-        let (reach, host, member) = (c.reach(), c.host(), c.flow.process);
-        if let Some(host) = self.procs.get_mut(&member).and_then(|p| p.hosts.get_mut(&host)) {
-            host.tally.side_mut(reach).add(at, down, up);
+        let (reach, member) = (c.reach, c.flow.process);
+        if let Some(tally) = c.slot.and_then(|slot| self.host_tallies.get_mut(slot)) {
+            tally.side_mut(reach).add(at, down, up);
         }
         Some(Moved { member, reach, down, up })
     }

@@ -1,6 +1,6 @@
 //! Takes in one event after the other.
 
-use super::*;
+use super::{place::Put, *};
 
 /// Without events for longer than this, nothing was recorded in between: 2 s, eight default ticks.
 const GAP_NANOS: u64 = 2_000_000_000;
@@ -73,7 +73,8 @@ impl Ledger {
         } else {
             // Another helper issues the same ids for other things. What programs moved stays.
             self.procs.clear();
-            self.connections.clear();
+            self.connections = SlotMap::default();
+            self.host_tallies = Slots::default();
             for group in self.programs.values_mut().chain(self.users.values_mut()) {
                 group.members.clear();
                 group.tally.unlist();
@@ -84,8 +85,7 @@ impl Ledger {
 
     fn end_snapshot(&mut self) {
         self.in_snapshot = false;
-        let unseen: Vec<FlowId> =
-            self.connections.iter().filter(|(_, c)| !c.seen).map(|(id, _)| *id).collect();
+        let unseen: Vec<FlowId> = self.connections.values().filter(|c| !c.seen).map(|c| c.flow.id).collect();
         unseen.into_iter().for_each(|id| self.drop_flow(id));
         for proc in self.procs.values_mut().filter(|p| !p.seen && p.info.is_some()) {
             proc.gone = true;
@@ -95,6 +95,7 @@ impl Ledger {
     fn know_process(&mut self, process: &Process) {
         let member = Some(process.id);
         let (program, user) = (key::program_of(process), GroupKey::User(process.uid));
+        let now = self.second();
         let moved = match self.procs.get_mut(&member) {
             Some(proc) => {
                 let mut info = process.clone();
@@ -105,16 +106,22 @@ impl Ledger {
                 }
                 proc.info = Some(info);
                 proc.label = key::process_label(process);
+                proc.words = ProcWords::of(process, &proc.label);
                 (proc.gone, proc.seen) = (false, true);
+                proc.tally.expire(now);
                 (proc.program != program || proc.user != user).then(|| proc.tally.clone())
             }
             None => {
+                let label = key::process_label(process);
                 let proc = Proc {
                     info: Some(process.clone()),
-                    label: key::process_label(process),
+                    words: ProcWords::of(process, &label),
+                    label,
                     program: program.clone(),
                     user: user.clone(),
                     hosts: BTreeMap::new(),
+                    fading: BTreeSet::new(),
+                    host_words: HostWords::default(),
                     tally: Tally::default(),
                     gone: false,
                     seen: true,
@@ -169,9 +176,12 @@ impl Ledger {
         let proc = Proc {
             info: None,
             label: String::new(),
+            words: ProcWords::default(),
             program,
             user,
             hosts: BTreeMap::new(),
+            fading: BTreeSet::new(),
+            host_words: HostWords::default(),
             tally: Tally::default(),
             gone: false,
             seen: true,
@@ -191,7 +201,13 @@ impl Ledger {
             self.ensure_member(flow.process);
             let last = if self.in_snapshot { flow.closed_at.unwrap_or(flow.opened_at) } else { at };
             let side = Side { last, listed: 1, open: is_open(flow), ..Side::default() };
-            let connection = Connection { flow: Flow { counters: before, ..flow.clone() }, side, seen: true };
+            let connection = Connection {
+                flow: Flow { counters: before, ..flow.clone() },
+                side,
+                reach: Reach::of(flow.remote.addr),
+                slot: None,
+                seen: true,
+            };
             self.connections.insert(flow.id, connection);
             self.place(flow.id, Put::In);
         }
@@ -216,12 +232,13 @@ impl Ledger {
 
     /// Changes a flow, taking its figures out of every row above it before and putting them back after.
     fn rework(&mut self, id: FlowId, change: impl FnOnce(&mut Flow)) {
-        if !self.connections.contains_key(&id) {
+        if !self.connections.contains(&id) {
             return;
         }
         self.place(id, Put::Out);
         if let Some(c) = self.connections.get_mut(&id) {
             change(&mut c.flow);
+            c.reach = Reach::of(c.flow.remote.addr);
             c.side.open = is_open(&c.flow);
             let process = c.flow.process;
             self.ensure_member(process);
@@ -234,53 +251,6 @@ impl Ledger {
         self.place(id, Put::Unlist);
         self.connections.remove(&id);
     }
-
-    /// Applies one flow's figures to its host, process, program, user and the machine.
-    fn place(&mut self, id: FlowId, how: Put) {
-        let Some(c) = self.connections.get(&id) else { return };
-        let put = |row: &mut Side, own: &Side| match how {
-            Put::In => row.absorb(own),
-            Put::Out => row.release(own),
-            Put::Unlist => {
-                row.open = row.open.saturating_sub(own.open);
-                row.listed = row.listed.saturating_sub(own.listed);
-            }
-        };
-        let (reach, host_key) = (c.reach(), c.host());
-        put(self.total.side_mut(reach), &c.side);
-        let Some(proc) = self.procs.get_mut(&c.flow.process) else { return };
-        put(proc.tally.side_mut(reach), &c.side);
-        for (groups, key) in [(&mut self.programs, &proc.program), (&mut self.users, &proc.user)] {
-            if let Some(group) = groups.get_mut(key) {
-                put(group.tally.side_mut(reach), &c.side);
-            }
-        }
-        let host = proc.hosts.entry(host_key.clone()).or_default();
-        put(host.tally.side_mut(reach), &c.side);
-        match how {
-            Put::In => host.flows.insert(id),
-            Put::Out | Put::Unlist => host.flows.remove(&id),
-        };
-        if host.first_seen == Timestamp::default() {
-            host.first_seen = c.flow.opened_at;
-        }
-        host.source = c.flow.remote_name.as_ref().map(|n| n.source).or(host.source);
-        // A flow that moved on to another host leaves no empty row behind.
-        if !host.tally.talked(true) {
-            proc.hosts.remove(&host_key);
-        }
-    }
-}
-
-/// What to do with a flow's figures in the rows above it.
-#[derive(Clone, Copy)]
-enum Put {
-    /// Add them.
-    In,
-    /// Take them out.
-    Out,
-    /// Forget the flow, keep its bytes.
-    Unlist,
 }
 
 fn is_open(flow: &Flow) -> u32 {
@@ -299,5 +269,6 @@ fn join(
     group.tally.absorb(tally);
     if group.label.is_empty() || process.is_some() {
         group.label = key::group_label(key, process);
+        group.lower = group.label.to_lowercase();
     }
 }

@@ -99,11 +99,11 @@ fn bytes_reach_every_row_above_a_flow() {
     let host = HostKey::Addr("198.51.100.2".parse().unwrap());
     let program = GroupKey::Program("/usr/bin/curl".into(), None);
     for tally in [
-        &l.total,
-        &l.group(&program).unwrap().tally,
-        &l.group(&GroupKey::User(1000)).unwrap().tally,
-        &l.proc(Some(ProcessId(1))).unwrap().tally,
-        &l.host(Some(ProcessId(1)), &host).unwrap().tally,
+        l.total.figures(),
+        l.group(&program).unwrap().tally.figures(),
+        l.group(&GroupKey::User(1000)).unwrap().tally.figures(),
+        l.proc(Some(ProcessId(1))).unwrap().tally.figures(),
+        l.host_figures(l.host(Some(ProcessId(1)), &host).unwrap()),
     ] {
         let total = tally.total(sec(4), false);
         assert_eq!((total.down, total.up), (1500.0, 10.0));
@@ -160,7 +160,7 @@ fn a_name_moves_a_flow_to_its_host() {
     let hosts = &l.proc(Some(ProcessId(1))).unwrap().hosts;
     let (key, host) = hosts.iter().next().unwrap();
     assert_eq!((hosts.len(), key.label().as_str()), (1, "www.example"));
-    assert_eq!(host.tally.total(sec(3), false).down, 300.0);
+    assert_eq!(l.host_figures(host).total(sec(3), false).down, 300.0);
     assert_eq!(l.total.total(sec(3), false).down, 300.0);
 }
 

@@ -4,6 +4,7 @@ use egui::{Rangef, Rect};
 
 use crate::widget::cell::{AMOUNT_UNIT, RATE_UNIT, UNIT_GAP};
 
+const RULE: f32 = 86.0;
 const RATE: f32 = 78.0;
 const SPARK: f32 = 100.0;
 const TOTAL: f32 = 64.0;
@@ -28,6 +29,7 @@ enum Column {
 pub(super) struct Columns {
     /// The whole width of the name column.
     pub(super) program: Rangef,
+    pub(super) rule: Rangef,
     pub(super) now_down: Rangef,
     pub(super) now_up: Rangef,
     pub(super) spark: Option<Rangef>,
@@ -41,7 +43,8 @@ impl Columns {
         let has = |column: Column| LEAVE_OUT.iter().all(|(width, c)| *c != column || table.width() >= *width);
         let (spark, totals, open, seen) =
             (has(Column::Spark), has(Column::Totals), has(Column::Open), has(Column::Seen));
-        let fixed = 2.0 * RATE
+        let fixed = RULE
+            + 2.0 * RATE
             + if spark { SPARK } else { 0.0 }
             + if totals { 2.0 * TOTAL } else { 0.0 }
             + if open { OPEN } else { 0.0 }
@@ -55,6 +58,7 @@ impl Columns {
         };
         Self {
             program: Rangef::new(table.left(), table.left() + program),
+            rule: next(RULE),
             now_down: next(RATE),
             now_up: next(RATE),
             spark: spark.then(|| next(SPARK)),

@@ -27,9 +27,10 @@ pub(super) fn show(ui: &Ui, rect: Rect, columns: &Columns, model: &Model, comman
     if model.is_holding() && model.paused().is_none() {
         let at = pos2(name.right() + 22.0, rect.center().y);
         paint::icon(ui.painter(), at, Type::Icon(14), p.text3, icons::HELD);
-        let range = egui::Rangef::new(at.x + 12.0, columns.now_down.min);
+        let range = egui::Rangef::new(at.x + 12.0, columns.rule.min - 8.0);
         paint::text_within(ui.painter(), range, at.y, Type::Caption, p.text3, text::ORDER_HELD);
     }
+    head.show(columns.rule.min, Side::Left, text::rule::HEAD, None, None, "rule");
     for (column, arrow, sort, told) in [
         (columns.now_down, "↓", Column::NowDown, "download now"),
         (columns.now_up, "↑", Column::NowUp, "upload now"),

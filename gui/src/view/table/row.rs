@@ -32,14 +32,16 @@ pub(super) fn peak(model: &Model, rows: &[Row]) -> f64 {
 fn spark(model: &Model, row: &Row) -> [Both; SPARK_STEPS] {
     let local = model.screen.local;
     let second = model.ledger().second();
-    model.tally(&row.node).map_or([Both::default(); SPARK_STEPS], |tally| tally.spark(second, local))
+    model.figures(&row.node).spark(second, local)
 }
 
 /// The row as a sentence.
 pub(super) fn sentence(row: &Row, words: &Words) -> String {
     let (down, up) = (numbers::rate(row.now.down), numbers::rate(row.now.up));
     let told = |f: numbers::Figure| if f.is_none() { "none".to_owned() } else { f.joined() };
-    text::row_label(&words.name, words.kind, row.level, row.unfolded, &told(down), &told(up))
+    let verdict = text::rule::verdict(row.verdict);
+    let figures = [told(down), told(up)];
+    text::row_label(&words.name, words.kind, row.level, row.unfolded, &verdict, [&figures[0], &figures[1]])
 }
 
 /// Draws guides and caret. Returns whether the caret was clicked.

@@ -9,6 +9,7 @@ use crate::{
         ledger::{Group, Ledger},
         screen::Lens,
         series::Both,
+        tally::Figures,
         tree::Node,
     },
     theme::Palette,
@@ -111,7 +112,10 @@ fn select(model: &Model, layers: &mut Vec<Layer>) -> bool {
     let Some(node) = &model.screen.selected else { return false };
     let ledger = model.ledger();
     let (second, local) = (ledger.second(), model.screen.local);
-    let Some(tally) = model.tally(node) else { return false };
+    let tally = match model.figures(node) {
+        Figures::None => return false,
+        figures => figures,
+    };
     let layer = Layer {
         name: model.words(node).name,
         selected: true,
