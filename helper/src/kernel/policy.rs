@@ -146,13 +146,6 @@ impl Policies {
         })
     }
 
-    /// What must stay open for everything to go on when this process is gone, by name: the links of all programs,
-    /// which hold their maps, and the map of bound processes, for [`Inherited`].
-    pub fn lasting(&self) -> Vec<(&'static str, BorrowedFd<'_>)> {
-        let links = self.hooks.iter().map(|(name, link)| (*name, link.as_fd()));
-        std::iter::once((inherited::MAP, self.all_processes.as_fd())).chain(links).collect()
-    }
-
     /// The programs that are missing for a block to hold. If there is one, nothing should be blocked here.
     pub fn missing(&self) -> &[&'static str] {
         &self.missing

@@ -349,6 +349,27 @@ fn kept_rules_are_in_force_again_unless_their_process_is_gone() {
 }
 
 #[test]
+fn a_kept_rule_is_not_over_while_an_orphan_lives_that_was_bound_before() {
+    let mut stage = Stage::enforcing();
+    stage.observe([Observation::Seen(image(10, 1000))]);
+    stage.block(1, Wanted::Process(stage.id(10)), Lifetime::UntilExit);
+    let kept: Vec<KeptRule> = stage.obey().pop().unwrap().keep.unwrap().to_vec();
+
+    let mut again = Stage::enforcing();
+    again.step(Input::RulesKept(kept));
+    // Its parent, process 10, ended without a helper.
+    let bound = |rule| (image(12, 1000).key, RuleId(rule));
+    again.step(Input::BoundBefore(vec![bound(1), bound(9)]));
+    again.observe([Observation::Seen(image(12, 1000)), Observation::Seen(image(13, 1000))]);
+    again.observe([Observation::SeedComplete]);
+    assert!(again.engine.mirror().rule(RuleId(1)).is_some());
+    assert_eq!((again.rules_of(12), again.rules_of(13)), (vec![1], vec![]), "and rule 9 is gone");
+    again.observe([exited(12)]);
+    again.obey();
+    assert!(again.engine.mirror().rule(RuleId(1)).is_none());
+}
+
+#[test]
 fn a_user_sees_the_rules_that_concern_his_programs_and_no_others() {
     let mut stage = Stage::enforcing();
     let (mine, theirs) = (stage.listen(Scope::Own(1000)), stage.listen(Scope::Own(1001)));

@@ -1,18 +1,27 @@
-//! Whom the programs of a helper that has ended still block: its map of processes, read by the next one.
+//! What lasts: links and maps to be kept when the helper ends, and its map of processes, read by the next one.
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
 use aya::maps::{MapData, MapType};
 use sekhmet_common::kernel::{Policy, ProcessKey};
 
-use super::BATCH;
+use super::{BATCH, Policies};
 use crate::kernel::sys;
 
 /// The map's name in the object, in the kernel, and among what is kept.
 pub(super) const MAP: &str = "POLICIES";
+
+impl Policies {
+    /// What must stay open for everything to go on when this process is gone, by name: the links of all programs,
+    /// which hold their maps, and the map of bound processes, for [`Inherited`].
+    pub fn lasting(&self) -> Vec<(&'static str, BorrowedFd<'_>)> {
+        let links = self.hooks.iter().map(|(name, link)| (*name, link.as_fd()));
+        std::iter::once((MAP, self.all_processes.as_fd())).chain(links).collect()
+    }
+}
 
 /// The map of bound processes of a former helper. Its programs go on to write to it as long as their links are kept:
 /// children are bound, and who ends is removed.

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use sekhmet_testkit::namespace::Peer;
 
@@ -29,6 +29,15 @@ const LIVES: [Duration; 4] = [
     Duration::from_millis(60),
     Duration::from_millis(300),
     Duration::from_millis(900),
+];
+
+/// Every so many kills the next helper is killed too before it serves, so long after its start.
+const IN_THE_MIDST: usize = 3;
+const STARTING: [Duration; 4] = [
+    Duration::from_millis(100),
+    Duration::from_millis(400),
+    Duration::from_millis(600),
+    Duration::from_millis(750),
 ];
 
 /// One sender with a child, one program that always runs, and one that is started while there is no helper.
@@ -69,6 +78,9 @@ pub(crate) fn durable(checker: &Checker, kills: usize, report: &mut Report) -> R
             }
             watched.look(kill)
         })?;
+        if kill % IN_THE_MIDST == 0 {
+            in_the_midst(&mut watched, kill, STARTING[kill / IN_THE_MIDST % STARTING.len()])?;
+        }
         writeln!(
             std::io::stdout(),
             "# kill {}: after {life:?}, another helper serves after {took:?}, {} bytes through",
@@ -125,6 +137,19 @@ fn one_death(
     }
     let back = waiting.join().map_err(|_panic| anyhow::anyhow!("the waiting failed"))??;
     Ok(back.saturating_duration_since(killed))
+}
+
+/// Kills the helper, and the next one while it starts.
+fn in_the_midst(watched: &mut Watched, kill: usize, starting: Duration) -> Result<()> {
+    let first = helper_pid()?;
+    kill_process(Pid::from_raw(first).context("the helper's pid")?, Signal::KILL).context("kill")?;
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while helper_pid()? == first {
+        ensure!(Instant::now() < deadline, "no other helper is started");
+        watched.look(kill)?;
+    }
+    one_death(watched, kill, starting, |_| Ok(()))?;
+    Ok(())
 }
 
 /// What arrives at the other host, looked at every 10 ms.
