@@ -99,7 +99,7 @@ impl Columns {
         let remove = take(28.0, true).unwrap_or(rect.right());
         let last_hit = take(76.0, width > 560.0).map(|left| left + 64.0);
         let hits = take(56.0, true).unwrap_or(remove) + 44.0;
-        let made_by = take(130.0, width > 760.0);
+        let made_by = take(130.0, width > 700.0);
         let lasts = take(112.0, width > 640.0);
         let sentence = Rangef::new(rect.left() + PAD + 40.0, right - 12.0);
         Self { number: rect.left() + PAD, sentence, lasts, made_by, hits, last_hit, remove: remove + 14.0 }
