@@ -26,13 +26,16 @@ const PATH: &str = "/org/sekhmet/TestAgent";
 /// How long polkit may take to ask. A busy machine is slow.
 const ASKED_WITHIN: Duration = Duration::from_secs(20);
 
+/// Questions that the test has not read; more wait for it.
+const OPEN_MAX: usize = 16;
+
 /// An agent of one user. It is off the bus, and polkit knows it no more, when it is dropped.
 #[derive(Debug)]
 pub struct Agent {
     uid: u32,
     connection: Connection,
     root: Connection,
-    prompts: mpsc::UnboundedReceiver<Prompt>,
+    prompts: mpsc::Receiver<Prompt>,
     cancelled: Arc<Mutex<Vec<String>>>,
 }
 
@@ -66,7 +69,7 @@ impl Agent {
     /// # Errors
     /// If the bus does not answer, or the test does not run as root.
     pub async fn start(socket: &Path, uid: u32, root: Connection) -> Result<Self> {
-        let (sender, prompts) = mpsc::unbounded_channel();
+        let (sender, prompts) = mpsc::channel(OPEN_MAX);
         let cancelled = Arc::<Mutex<Vec<String>>>::default();
         let connection = connect_as(socket, uid).await?;
         let dialog = Dialog { prompts: sender, cancelled: Arc::clone(&cancelled) };
@@ -142,7 +145,7 @@ impl Prompt {
 
 /// What polkit calls.
 struct Dialog {
-    prompts: mpsc::UnboundedSender<Prompt>,
+    prompts: mpsc::Sender<Prompt>,
     cancelled: Arc<Mutex<Vec<String>>>,
 }
 
@@ -173,7 +176,7 @@ impl Dialog {
         let users = users.filter_map(|(_, of)| u32::try_from(of.get("uid")?.clone()).ok()).collect();
         let (person, answer) = oneshot::channel();
         let prompt = Prompt { action, message, details, cookie, users, person };
-        self.prompts.send(prompt).map_err(|_gone| Refused::Failed("the test is over".into()))?;
+        self.prompts.send(prompt).await.map_err(|_gone| Refused::Failed("the test is over".into()))?;
         match answer.await {
             Ok(Ended::Over) => Ok(()),
             Ok(Ended::Dismissed) => Err(Refused::Cancelled("dismissed".into())),

@@ -31,7 +31,8 @@ pub(super) fn measure_costs() -> Result<Vec<Figure>> {
     costs::measure()
 }
 
-fn build() -> Result<()> {
+/// Builds what is measured, and what measures.
+pub(super) fn build() -> Result<()> {
     if !shell::can_become_root() {
         bail!("measuring the helper needs root");
     }
@@ -76,7 +77,6 @@ fn from_measure() -> Result<Vec<Figure>> {
     let latency = measured("latency")?;
     let idle = measured("idle")?;
     let load = measured("load")?;
-    let number = |from: &Value, key: &str| from[key].as_f64().with_context(|| format!("no figure {key}"));
     Ok(vec![
         Figure::new("kernel event to watch line, ms (p50)", number(&latency, "p50_ms")?)
             .within(Limit::AtMost(200.0)),
@@ -94,7 +94,13 @@ fn from_measure() -> Result<Vec<Figure>> {
     ])
 }
 
-fn measured(what: &str) -> Result<Value> {
+/// One of its figures.
+pub(super) fn number(from: &Value, key: &str) -> Result<f64> {
+    from[key].as_f64().with_context(|| format!("no figure {key}"))
+}
+
+/// What one part of `measure` tells beside a helper.
+pub(super) fn measured(what: &str) -> Result<Value> {
     let text = beside_helper(vec![release("measure").into(), what.into()])?;
     let line = text.lines().rfind(|line| line.starts_with('{')).context("measure printed no figures")?;
     serde_json::from_str(line).context("cannot read what measure printed")

@@ -45,6 +45,11 @@ pub(crate) fn round(count: u32) -> Result<Value> {
     Ok(told)
 }
 
+/// Nanoseconds of processor time for one connection on loopback, made and closed, both ends together.
+pub(crate) fn connections(count: u32) -> Result<f64> {
+    connect_close(count)
+}
+
 fn bind(processor: usize) -> Result<()> {
     let mut one = CpuSet::new();
     one.set(processor);

@@ -1,14 +1,17 @@
 //! Measures what the helper costs and how fast it tells; prints one JSON object. `cargo xtask bench` runs it.
 
+mod block;
 mod costs;
 mod helper;
 mod latency;
 mod load;
+mod rules;
 
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use sekhmet_testkit::namespace::Peer;
 use serde_json::Value;
 
 #[derive(Parser)]
@@ -43,6 +46,28 @@ enum What {
         #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
+    /// From a call to the silence of the process that it blocks, and what a thousand rules cost the others.
+    Block {
+        /// How often a process is blocked.
+        #[arg(long, default_value_t = 100)]
+        rounds: usize,
+        /// How many connections it has.
+        #[arg(long, default_value_t = 100)]
+        sockets: usize,
+        /// How often rounds with and without a thousand rules are compared.
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+    },
+    /// (internal) the second host of `block`
+    #[command(hide = true)]
+    Sink { listen: std::net::SocketAddr },
+    /// (internal) the process that is blocked
+    #[command(hide = true)]
+    Sender {
+        server: std::net::SocketAddr,
+        #[arg(long)]
+        count: usize,
+    },
     /// What programs pay: one round for each line on standard input, one JSON line for each round. Whoever writes
     /// the lines starts and stops the helper between them, so that rounds with and without it can be paired.
     Costs {
@@ -71,6 +96,15 @@ fn run(arguments: &Arguments) -> Result<()> {
         What::Latency { count } => tell(&latency::latency(&ctl, count)?),
         What::Idle { seconds } => tell(&helper::idle(seconds)?),
         What::Load { rate, seconds } => tell(&load::load(&ctl, rate, seconds)?),
+        What::Block { rounds, sockets, pairs } => {
+            let (peer, rules) = (Peer::create()?, rules::Rules::open()?);
+            let mut told = block::block(&ctl, &rules, &peer, rounds, sockets)?;
+            told["table_ms"] = rules::table(&rules, &peer, 15)?;
+            told["thousand"] = rules::thousand(&rules, &peer, pairs)?;
+            tell(&told)
+        }
+        What::Sink { listen } => block::sink(listen),
+        What::Sender { server, count } => block::sender(server, count),
         What::Costs { count } => {
             for line in std::io::stdin().lines() {
                 line?;
