@@ -12,7 +12,7 @@ mod sockets;
 use std::{
     collections::{HashMap as Map, HashSet},
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd},
 };
 
 use aya::{
