@@ -54,7 +54,10 @@ enum What {
         /// How many connections it has.
         #[arg(long, default_value_t = 100)]
         sockets: usize,
-        /// How often rounds with and without a thousand rules are compared.
+        /// How many rules there are besides.
+        #[arg(long, default_value_t = sekhmet_common::rule::RULES_MAX)]
+        rules: usize,
+        /// How often rounds with and without those are compared.
         #[arg(long, default_value_t = 5)]
         pairs: usize,
     },
@@ -96,11 +99,11 @@ fn run(arguments: &Arguments) -> Result<()> {
         What::Latency { count } => tell(&latency::latency(&ctl, count)?),
         What::Idle { seconds } => tell(&helper::idle(seconds)?),
         What::Load { rate, seconds } => tell(&load::load(&ctl, rate, seconds)?),
-        What::Block { rounds, sockets, pairs } => {
+        What::Block { rounds, sockets, rules: count, pairs } => {
             let (peer, rules) = (Peer::create()?, rules::Rules::open()?);
             let mut told = block::block(&ctl, &rules, &peer, rounds, sockets)?;
             told["table_ms"] = rules::table(&rules, &peer, 15)?;
-            told["thousand"] = rules::thousand(&rules, &peer, pairs)?;
+            told["thousand"] = rules::thousand(&rules, &peer, pairs, count)?;
             tell(&told)
         }
         What::Sink { listen } => block::sink(listen),

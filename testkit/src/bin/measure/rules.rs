@@ -1,4 +1,4 @@
-//! What a thousand rules cost those whom they do not concern, and what they change in nftables.
+//! What many rules cost those whom they do not concern, and what they change in nftables.
 
 use std::{
     collections::HashMap,
@@ -12,10 +12,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sekhmet_common::{
-    bus::{OPTION_LIFETIME, OPTION_PROGRAM, PATH, RULES, SERVICE, error},
-    rule::RULES_MAX,
-};
+use sekhmet_common::bus::{OPTION_LIFETIME, OPTION_PROGRAM, PATH, RULES, SERVICE, error};
 use sekhmet_testkit::namespace::Peer;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -76,12 +73,12 @@ impl Rules {
         }
     }
 
-    /// A rule for each of as many programs as there may be rules. Gives how often the helper's table was changed
+    /// A rule for each of so many programs. Gives how often the helper's table was changed
     /// for those after the first, with which it comes.
-    fn fill(&self, folder: &Path) -> Result<usize> {
+    fn fill(&self, folder: &Path, count: usize) -> Result<usize> {
         self.about(&folder.join("program"))?;
         let monitor = Monitor::start()?;
-        for n in 1..RULES_MAX {
+        for n in 1..count {
             self.about(&folder.join(format!("program-{n}")))?;
         }
         monitor.end()
@@ -93,8 +90,8 @@ fn is_full(refused: &anyhow::Error) -> bool {
         Some(zbus::Error::MethodError(name, _, _)) if name.as_str() == error::LIMITS_EXCEEDED)
 }
 
-/// Phases without and with all rules in pairs. The order within a pair changes from one to the next.
-pub(crate) fn thousand(rules: &Rules, peer: &Peer, pairs: usize) -> Result<Value> {
+/// Phases without and with so many rules in pairs. The order within a pair changes from one to the next.
+pub(crate) fn thousand(rules: &Rules, peer: &Peer, pairs: usize, count: usize) -> Result<Value> {
     let _server = Iperf::start(peer)?;
     let server = peer.address(false)?.to_string();
     let folder = tempfile::tempdir()?;
@@ -104,7 +101,7 @@ pub(crate) fn thousand(rules: &Rules, peer: &Peer, pairs: usize) -> Result<Value
     for pair in 0..pairs {
         if pair % 2 == 0 {
             let off = phase(&server)?;
-            changes += rules.fill(folder.path())?;
+            changes += rules.fill(folder.path(), count)?;
             told.push((phase(&server)?, off));
         } else {
             let on = phase(&server)?;
@@ -115,7 +112,7 @@ pub(crate) fn thousand(rules: &Rules, peer: &Peer, pairs: usize) -> Result<Value
     rules.release()?;
     let ratios = |of: fn(&(Phase, Phase)) -> f64| -> Vec<f64> { told.iter().map(of).collect() };
     Ok(json!({
-        "pairs": pairs, "rules": RULES_MAX,
+        "pairs": pairs, "rules": count,
         "connect": median(ratios(|(on, off)| on.connect / off.connect)),
         "connect_each": ratios(|(on, off)| on.connect / off.connect),
         "throughput": median(ratios(|(on, off)| on.throughput / off.throughput)),
