@@ -1,5 +1,6 @@
 //! The engine's vocabulary: what the edges tell it, and what it asks them to do.
 
+mod identity;
 mod rules;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use sekhmet_common::{
     time::Timestamp,
 };
 
+pub use self::identity::{Identity, IdentityRequest, Uids};
 pub use self::rules::{
     Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
     ProgramKey, RefusedSight, Request, SeenBy, Ticket, Wish, WishError, WishResult,
@@ -34,32 +36,6 @@ pub struct ProcessKey {
     /// `start_boottime` of the thread-group leader in nanoseconds of `CLOCK_BOOTTIME`. Sources that know
     /// only clock ticks (`/proc/PID/stat`) use the tick's first nanosecond for every process they report.
     pub start_ns: u64,
-}
-
-/// Real, effective, saved and file-system user id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Uids {
-    /// Real.
-    pub real: u32,
-    /// Effective.
-    pub effective: u32,
-    /// Saved.
-    pub saved: u32,
-    /// File system.
-    pub fs: u32,
-}
-
-impl Uids {
-    /// All four the same.
-    pub fn all(uid: u32) -> Self {
-        Self { real: uid, effective: uid, saved: uid, fs: uid }
-    }
-
-    /// The user to whom the process belongs wholly, if there is one.
-    pub fn sole_owner(self) -> Option<u32> {
-        let Self { real, effective, saved, fs } = self;
-        (real == effective && effective == saved && saved == fs).then_some(real)
-    }
 }
 
 /// What the kernel says about a process at one moment.
@@ -261,45 +237,6 @@ pub enum Scope {
 /// One client's stream, as the bus names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(pub u64);
-
-/// What the identification worker found out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Identity {
-    /// The executable's path as the kernel shows it.
-    pub exe: Option<Text>,
-    /// The full command line, where it is longer than the kernel's record.
-    pub cmdline: Option<Vec<Text>>,
-    /// Whether arguments are missing at the end of `cmdline`.
-    pub cmdline_truncated: bool,
-    /// The user's name.
-    pub user: Option<Text>,
-    /// The systemd unit.
-    pub unit: Option<Text>,
-    /// The container.
-    pub container: Option<Text>,
-    /// The desktop application's id.
-    pub application: Option<Text>,
-    /// The desktop application's name.
-    pub application_name: Option<Text>,
-    /// The kernel's short name.
-    pub comm: Option<Text>,
-    /// The user ids, read together with everything else here. They guard against a process that became
-    /// another program in between, and make known whose a process is of which no source told.
-    pub uids: Option<Uids>,
-    /// Whether the process was no longer there to be asked.
-    pub gone: bool,
-}
-
-/// A process that should be identified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IdentityRequest {
-    /// Where the answer belongs.
-    pub id: ProcessId,
-    /// Counts the programs that this process executed, so that a late answer does not name an old program.
-    pub generation: u32,
-    /// What the kernel said.
-    pub image: ProcessImage,
-}
 
 /// What the engine is told.
 #[derive(Clone, Debug)]

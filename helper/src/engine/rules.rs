@@ -123,7 +123,10 @@ impl Engine {
             },
             Request::Release => {
                 let ids: Vec<RuleId> = self.rules.in_force().map(|kept| kept.rule.id).collect();
-                let target = format!("all {} blocked programs and processes", ids.len());
+                let target = match ids.len() {
+                    1 => "the one blocked program or process".to_owned(),
+                    n => format!("all {n} blocked programs and processes"),
+                };
                 Ok(Frozen { deed: Deed::Remove(ids), target, duration: String::new() })
             }
         };

@@ -2,6 +2,7 @@
 
 mod folding;
 mod limits;
+mod refusals;
 mod rules;
 mod scopes;
 

@@ -6,6 +6,7 @@
 mod destroy;
 mod held;
 mod inherited;
+mod own;
 mod programs;
 mod sockets;
 

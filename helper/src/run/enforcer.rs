@@ -88,6 +88,11 @@ impl Enforcer {
     /// log, and stays on the disk.
     pub fn restore(&mut self, kept: Vec<KeptRule>, bound: &[Box<dyn Bound>]) -> Restored {
         let mut rules = Vec::new();
+        if !kept.is_empty()
+            && let Err(reason) = self.raise_firewall()
+        {
+            tracing::error!(reason, "nobody refuses what is marked");
+        }
         for mut rule in kept {
             let binding = Binding {
                 rule: rule.rule.clone(),
@@ -179,13 +184,15 @@ impl Enforcer {
     fn enforce(&mut self, binding: &Binding) -> Result<Applied, String> {
         let applied = self.bind(binding)?;
         self.judge.settle()?;
+        // Last, for it can take long on a busy machine, and nothing passes meanwhile: the kernel programs refuse
+        // what the table does not refuse yet.
+        self.raise_firewall()?;
         Ok(applied)
     }
 
     /// Everything but open sockets.
     fn bind(&mut self, binding: &Binding) -> Result<Applied, String> {
         let mark = mark(&binding.rule)?;
-        self.raise_firewall()?;
         self.judge.set_rule(mark)?;
         let id = binding.rule.id;
         let mut programs: Vec<ProgramKey> = binding.programs.clone();

@@ -1,3 +1,5 @@
+//! What the store promises: rules come back, damage does not spread, nothing planted is followed.
+
 use std::{fs, os::unix::fs::PermissionsExt};
 
 use sekhmet_common::rule::{Answer, Extent, Lifetime, Rule, RuleId, Subject, Ways};

@@ -7,4 +7,5 @@ mod interface;
 mod lease;
 mod policy;
 mod rules;
+mod rules_malformed;
 mod stage;

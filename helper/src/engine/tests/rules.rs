@@ -1,15 +1,15 @@
 //! Rules as stories: wished, enforced, followed over fork, exec and exit, over.
 
 use sekhmet_common::{
-    flow::{Direction, EndReason, FlowState},
+    flow::{EndReason, FlowState},
     process::ProcessId,
-    rule::{Draft, Lifetime, RuleEnd, RuleId, Wanted},
+    rule::{Draft, Lifetime, RuleId, Wanted},
 };
 
-use super::*;
+use super::{refusals::attempt, *};
 use crate::engine::input::{
-    Applied, Change, ChangeStep, FreezeResult, KeptRule, ProgramKey, RefusedSight, Request, SeenBy, Ticket,
-    Wish, WishError, WishResult,
+    Applied, Change, ChangeStep, FreezeResult, KeptRule, ProgramKey, Request, Ticket, Wish, WishError,
+    WishResult,
 };
 
 const CURL: ProgramKey = ProgramKey { device: 1, inode: 7 };
@@ -24,7 +24,7 @@ fn runs(tgid: u32, path: &str, program: ProgramKey) -> Observation {
     Observation::Executed { at: Timestamp(1_000_000_000_000), image }
 }
 
-fn forked(tgid: u32, parent: u32) -> Observation {
+pub(super) fn forked(tgid: u32, parent: u32) -> Observation {
     Observation::Forked { at: Timestamp(1_000_000_000_000), image: child(tgid, parent) }
 }
 
@@ -33,22 +33,22 @@ fn exited(tgid: u32) -> Observation {
 }
 
 impl Stage {
-    fn enforcing() -> Self {
+    pub(super) fn enforcing() -> Self {
         let mut stage = Self::new(Limits::default());
         stage.step(Input::CanEnforce(true));
         stage
     }
 
-    fn id(&self, tgid: u32) -> ProcessId {
+    pub(super) fn id(&self, tgid: u32) -> ProcessId {
         self.process(key(tgid)).id
     }
 
-    fn rules_of(&self, tgid: u32) -> Vec<u32> {
+    pub(super) fn rules_of(&self, tgid: u32) -> Vec<u32> {
         self.engine.mirror().rules_of(self.id(tgid)).iter().map(|id| id.0).collect()
     }
 
     /// Asks what a request means, and has it done at once.
-    fn ask(&mut self, ticket: u64, request: Request, by: u32) {
+    pub(super) fn ask(&mut self, ticket: u64, request: Request, by: u32) {
         match self.freeze(ticket, request) {
             Ok(frozen) => {
                 self.step(Input::Wish { ticket: Ticket(ticket), wish: Wish { deed: frozen.deed, by } });
@@ -59,7 +59,7 @@ impl Stage {
         }
     }
 
-    fn freeze(&mut self, ticket: u64, request: Request) -> FreezeResult {
+    pub(super) fn freeze(&mut self, ticket: u64, request: Request) -> FreezeResult {
         self.step(Input::Freeze { ticket: Ticket(ticket), request });
         match self.other_effects.pop() {
             Some(Effect::Frozen { ticket: t, result }) if t.0 == ticket => result,
@@ -67,12 +67,12 @@ impl Stage {
         }
     }
 
-    fn block(&mut self, ticket: u64, wanted: Wanted, lifetime: Lifetime) {
+    pub(super) fn block(&mut self, ticket: u64, wanted: Wanted, lifetime: Lifetime) {
         self.ask(ticket, Request::Add(Draft::new(wanted, lifetime)), 1000);
     }
 
     /// The changes that were ordered since the last time.
-    fn changes(&mut self) -> Vec<Change> {
+    pub(super) fn changes(&mut self) -> Vec<Change> {
         let (changes, others) =
             std::mem::take(&mut self.other_effects).into_iter().partition(|e| matches!(e, Effect::Change(_)));
         self.other_effects = others;
@@ -84,7 +84,7 @@ impl Stage {
     }
 
     /// The edges do what was ordered.
-    fn obey(&mut self) -> Vec<Change> {
+    pub(super) fn obey(&mut self) -> Vec<Change> {
         let changes = self.changes();
         for change in &changes {
             self.step(Input::Applied { id: change.id, result: Ok(Applied::default()) });
@@ -92,7 +92,7 @@ impl Stage {
         changes
     }
 
-    fn answer(&mut self, ticket: u64) -> WishResult {
+    pub(super) fn answer(&mut self, ticket: u64) -> WishResult {
         let is_it = |e: &Effect| matches!(e, Effect::Answer { ticket: t, .. } if t.0 == ticket);
         let at = self.other_effects.iter().position(is_it).expect("an answer");
         match self.other_effects.remove(at) {
@@ -248,65 +248,6 @@ fn release_ends_every_rule_at_once() {
     assert_eq!(stage.engine.mirror().blocked().count(), 0);
 }
 
-fn attempt(rule: u32, tgid: u32, port: u16, attempts: u64) -> Observation {
-    Observation::Refused(RefusedSight {
-        at: Timestamp(1_000_000_000_000),
-        rule,
-        owner: Some(key(tgid)),
-        protocol: Protocol::Tcp,
-        direction: Direction::Outbound,
-        remote: endpoint(9, port),
-        attempts,
-        seen_by: SeenBy::Programs,
-    })
-}
-
-#[test]
-fn attempts_are_counted_by_remote_and_in_all() {
-    let mut stage = Stage::enforcing();
-    let all = stage.listen(Scope::All);
-    stage.observe([Observation::Seen(image(10, 1000))]);
-    stage.block(1, Wanted::Process(stage.id(10)), Lifetime::UntilExit);
-    stage.obey();
-    stage.observe([
-        attempt(1, 10, 443, 1),
-        attempt(1, 10, 443, 2),
-        attempt(1, 10, 80, 5),
-        attempt(7, 10, 80, 1),
-    ]);
-    stage.tick_after(1);
-    let mirror = stage.mirror(all);
-    assert_eq!(
-        mirror.refusals().map(|r| (r.remote.port, r.attempts)).collect::<Vec<_>>(),
-        [(443, 3), (80, 5)]
-    );
-    assert_eq!(mirror.rule(RuleId(1)).map(|r| r.hits), Some(8));
-    assert_eq!(mirror, stage.engine.mirror());
-    stage.ask(2, Request::Remove(RuleId(1)), 0);
-    stage.obey();
-    stage.tick_after(1);
-    assert_eq!(stage.mirror(all).refusals().count(), 0);
-    let told = stage
-        .heard
-        .iter()
-        .any(|(_, e)| matches!(e, Event::RuleRemoved { end: RuleEnd::Removed, id: RuleId(1), .. }));
-    assert!(told);
-}
-
-#[test]
-fn the_oldest_refusal_leaves_and_its_hits_stay() {
-    let mut stage = Stage::enforcing();
-    stage.observe([Observation::Seen(image(10, 1000))]);
-    stage.block(1, Wanted::Process(stage.id(10)), Lifetime::UntilExit);
-    stage.obey();
-    stage.observe((0..5000_u16).map(|port| attempt(1, 10, port, 1)));
-    stage.tick_after(1);
-    let mirror = stage.engine.mirror();
-    assert_eq!(mirror.refusals().count(), sekhmet_common::refusal::REFUSALS_MAX);
-    assert_eq!(mirror.refusals().next().map(|r| r.remote.port), Some(904));
-    assert_eq!(mirror.rule(RuleId(1)).map(|r| r.hits), Some(5000));
-}
-
 #[test]
 fn a_connection_that_a_rule_cut_says_so() {
     let mut stage = Stage::enforcing();
@@ -432,35 +373,4 @@ fn the_list_of_rules_is_cut_to_what_may_be_seen() {
         let Some(Effect::Rules { rules, .. }) = stage.other_effects.pop() else { panic!() };
         assert_eq!(rules.len(), count, "{scope:?}");
     }
-}
-
-/// The same attempt as the firewall sees it.
-fn packet(rule: u32, port: u16) -> Observation {
-    let Observation::Refused(sight) = attempt(rule, 10, port, 1) else { panic!() };
-    Observation::Refused(RefusedSight { owner: None, seen_by: SeenBy::Firewall, ..sight })
-}
-
-fn asked(rule: u32, tgid: u32, port: u16, attempts: u64) -> Observation {
-    let Observation::Refused(sight) = attempt(rule, tgid, port, attempts) else { panic!() };
-    Observation::Attempted(sight)
-}
-
-#[test]
-fn who_asked_and_what_was_refused_are_one_line() {
-    let mut stage = Stage::enforcing();
-    stage.observe([Observation::Seen(image(10, 1000)), forked(11, 10)]);
-    stage.block(1, Wanted::Process(stage.id(10)), Lifetime::UntilExit);
-    stage.obey();
-    // The child asks; the first packet is sent twice. Port 80 turns out to be on this machine.
-    stage.observe([asked(1, 11, 443, 1), packet(1, 443), packet(1, 443), asked(1, 11, 80, 1)]);
-    // Nobody asked for these: they go through a socket that was there before.
-    stage.observe([packet(1, 25), packet(1, 25)]);
-    stage.tick_after(1);
-    let told: Vec<_> =
-        stage.engine.mirror().refusals().map(|r| (r.remote.port, r.process.unwrap(), r.attempts)).collect();
-    assert_eq!(told, [(443, stage.id(11), 1), (25, stage.id(10), 2)]);
-    assert_eq!(stage.engine.mirror().rule(RuleId(1)).map(|r| r.hits), Some(3));
-    stage.observe([packet(1, 80)]);
-    stage.tick_after(1);
-    assert_eq!(stage.engine.mirror().refusals().count(), 3);
 }

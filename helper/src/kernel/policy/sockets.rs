@@ -4,7 +4,7 @@
 use std::{
     collections::HashSet,
     io,
-    net::{IpAddr, Ipv6Addr, UdpSocket},
+    net::{IpAddr, Ipv6Addr},
 };
 
 use sekhmet_common::kernel::{
@@ -14,7 +14,7 @@ use sekhmet_common::kernel::{
     socket_flag, tcp_state,
 };
 
-use super::{Policies, destroy::Destroyer, held};
+use super::{Policies, destroy::Destroyer, held, own};
 use crate::kernel::reading::rows;
 
 /// `IPPROTO_TCP`.
@@ -56,6 +56,7 @@ impl Policies {
         let (mut marked, mut unmarked, mut closed) = (HashSet::new(), HashSet::new(), HashSet::new());
         // On some kernels a module that cannot be loaded; then they are shut down.
         let destroyer = Destroyer::open().ok();
+        let own = own::addresses();
         for _pass in 0..PASSES_MAX {
             let rows = self.cover()?;
             let before = (marked.len(), closed.len());
@@ -72,7 +73,7 @@ impl Policies {
                     }
                 }
                 let is_near = row.net_ns == self.net_ns;
-                if is_cut(row, is_near) && closed.insert(row.cookie) {
+                if is_cut(row, is_near.then_some(&own)) && closed.insert(row.cookie) {
                     let near = destroyer.as_ref().filter(|_| is_near);
                     if near.is_some_and(|destroyer| destroyer.destroy(row).is_ok()) {
                         done.closed += 1;
@@ -106,8 +107,8 @@ impl Policies {
     }
 }
 
-/// Whether this is a connection that is refused; `is_near` if it is in this network namespace.
-fn is_cut(row: &CoverRow, is_near: bool) -> bool {
+/// Whether this is a connection that is refused; `own` are the addresses of its network namespace, if that is ours.
+fn is_cut(row: &CoverRow, own: Option<&HashSet<IpAddr>>) -> bool {
     if row.tuple.protocol != TCP || matches!(row.state, tcp_state::LISTEN | tcp_state::CLOSE) {
         return false;
     }
@@ -116,15 +117,14 @@ fn is_cut(row: &CoverRow, is_near: bool) -> bool {
         socket_flag::OUTBOUND => Began::Here,
         _ => Began::Unknown,
     };
-    refuses(row.refused, stays_here(&row.tuple, is_near), row.tuple.remote_port, began)
+    refuses(row.refused, stays_here(&row.tuple, own), row.tuple.remote_port, began)
 }
 
 /// Whether the packets go through the loopback interface of their namespace. In another one that is known of plain
 /// loopback addresses only.
-fn stays_here(tuple: &Tuple, is_near: bool) -> bool {
+fn stays_here(tuple: &Tuple, own: Option<&HashSet<IpAddr>>) -> bool {
     let remote = address(tuple.remote);
-    // What this machine can bind is its own.
-    remote.is_loopback() || tuple.remote == tuple.local || is_near && UdpSocket::bind((remote, 0)).is_ok()
+    remote.is_loopback() || tuple.remote == tuple.local || own.is_some_and(|own| own.contains(&remote))
 }
 
 pub(super) fn address(bytes: [u8; 16]) -> IpAddr {
@@ -154,14 +154,17 @@ mod tests {
         let here = [127, 0, 0, 1];
         let there = [192, 0, 2, 1];
         let established = tcp_state::ESTABLISHED;
-        assert!(is_cut(&row(there, 0, socket_flag::OUTBOUND, established), true));
-        assert!(is_cut(&row(there, 0, 0, established), true));
-        assert!(!is_cut(&row(there, 0, 0, tcp_state::LISTEN), true));
-        assert!(!is_cut(&row(here, 0, socket_flag::OUTBOUND, established), true));
-        assert!(is_cut(&row(here, LOCAL_TOO, socket_flag::OUTBOUND, established), true));
-        assert!(!is_cut(&row(there, INBOUND_FREE, socket_flag::INBOUND, established), true));
-        assert!(is_cut(&row(there, INBOUND_FREE, socket_flag::OUTBOUND, established), true));
+        let own = HashSet::from([IpAddr::from([198, 51, 100, 7])]);
+        assert!(!is_cut(&row([198, 51, 100, 7], 0, socket_flag::OUTBOUND, established), Some(&own)));
+        assert!(is_cut(&row([198, 51, 100, 7], 0, socket_flag::OUTBOUND, established), None));
+        assert!(is_cut(&row(there, 0, socket_flag::OUTBOUND, established), Some(&own)));
+        assert!(is_cut(&row(there, 0, 0, established), Some(&own)));
+        assert!(!is_cut(&row(there, 0, 0, tcp_state::LISTEN), Some(&own)));
+        assert!(!is_cut(&row(here, 0, socket_flag::OUTBOUND, established), Some(&own)));
+        assert!(is_cut(&row(here, LOCAL_TOO, socket_flag::OUTBOUND, established), Some(&own)));
+        assert!(!is_cut(&row(there, INBOUND_FREE, socket_flag::INBOUND, established), Some(&own)));
+        assert!(is_cut(&row(there, INBOUND_FREE, socket_flag::OUTBOUND, established), Some(&own)));
         let free = CoverRow { refused: 0, ..row(there, 0, 0, established) };
-        assert!(!is_cut(&free, true));
+        assert!(!is_cut(&free, Some(&own)));
     }
 }

@@ -1,3 +1,5 @@
+//! What is left with the service manager, and what a next helper takes from it.
+
 use std::{
     io::{Read, Seek, Write},
     os::{fd::AsRawFd, unix::net::UnixDatagram},

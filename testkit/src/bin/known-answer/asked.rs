@@ -138,7 +138,7 @@ impl Scene<'_> {
         let still = rules(self.checker);
         report.check("unblock dismissed: the rule stays", still.and_then(|r| count(&r, 1)));
         let (asked, output) = self.call(&["release"], Say::No).await?;
-        let all = "Authentication is required to remove the block of all 1 blocked programs and processes";
+        let all = "Authentication is required to remove the block of the one blocked program or process";
         report.check("release asks anew: the sentence", asked.is(ACTION_BLOCK_REMOVE, all));
         report.note(&asked.told());
         report.check("release refused: the caller is told", refused(&output));
