@@ -14,6 +14,7 @@ use std::{
 };
 
 use sekhmet_common::{
+    kernel::policy,
     process::ProcessId,
     rule::{Draft, Lifetime, RULES_MAX, Rule, RuleEnd, RuleId},
     time::Timestamp,
@@ -33,7 +34,7 @@ use super::{
 const CHANGES_MAX: usize = 64;
 
 /// The kernel keeps a rule in the slot `number % SLOTS`, so no two rules may share one.
-const SLOTS: u32 = 1024;
+const SLOTS: u32 = policy::RULES_MAX as u32;
 
 /// Where a rule is between wish and end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use sekhmet_common::{
     display::Text,
+    kernel::policy,
     rule::{Draft, Lifetime, RULES_MAX, Rule, RuleId, Subject, Wanted},
     time::Timestamp,
 };
@@ -15,7 +16,7 @@ use crate::engine::input::{KeptRule, ProcessKey, ProgramKey};
 const VERSION: u32 = 1;
 
 /// The kernel has this many slots for rules; two rules whose numbers share one cannot stand together.
-const SLOTS: u32 = 1024;
+const SLOTS: u32 = policy::RULES_MAX as u32;
 
 const HEAD: &str =
     "# What Sekhmet blocks. Written anew with each change; `sekhmetctl rules list` shows the same.\n";

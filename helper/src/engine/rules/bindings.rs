@@ -1,12 +1,9 @@
 //! Which processes a rule blocks: followed over fork, exec and exit as the kernel programs do it.
 
-use sekhmet_common::{process::ProcessId, rule::RuleId, time::Timestamp};
+use sekhmet_common::{kernel::policy::BOUND_MAX, process::ProcessId, rule::RuleId, time::Timestamp};
 
 use super::Stage;
 use crate::engine::{Engine, input::ProcessKey};
-
-/// A process is subject to at most this many rules; the kernel's entry has no room for more.
-const RULES_OF_ONE_MAX: usize = 4;
 
 impl Engine {
     /// Tells that these processes are blocked.
@@ -95,7 +92,7 @@ impl Engine {
         let before = self.ledger.mirror().rules_of(id);
         let mut rules = before.to_vec();
         for rule in more {
-            if !rules.contains(rule) && rules.len() < RULES_OF_ONE_MAX {
+            if !rules.contains(rule) && rules.len() < BOUND_MAX {
                 rules.push(*rule);
             }
         }
