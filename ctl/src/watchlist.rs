@@ -1,6 +1,13 @@
 //! `sekhmetctl watchlist`: which files are watched, and what is to be changed about that.
 
-use std::{env, ffi::OsString, os::unix::ffi::OsStrExt};
+mod naming;
+
+use std::{
+    env,
+    ffi::OsString,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use sekhmet_client::{
     Command, Outcome,
@@ -12,6 +19,7 @@ use sekhmet_common::{
 };
 use serde_json::json;
 
+use self::naming::{Homes, names, resolved};
 use crate::{
     command::{failure, patiently, run},
     output::{Failure, Output},
@@ -42,6 +50,11 @@ pub(crate) enum Watchlist {
         /// The entry's number
         id: u32,
     },
+    /// Show which entries name a file, which need not exist
+    Test {
+        /// The file's path
+        path: PathBuf,
+    },
 }
 
 /// What is to be watched.
@@ -58,7 +71,7 @@ pub(crate) struct Add {
     /// low, medium or high
     #[arg(long, default_value = "medium")]
     severity: Severity,
-    /// Who may read them without raising attention: a program's path or pattern, or package:NAME
+    /// Who may read them without raising attention: a program's path, or a pattern of such paths
     #[arg(long = "expect", value_name = "READER")]
     expected: Vec<OsString>,
     /// In the home of every user; an administrator has to agree
@@ -73,10 +86,11 @@ pub(crate) fn watchlist(access: &Access, json: bool, what: &Watchlist) -> Result
     };
     match what {
         Watchlist::List => list(access, json),
-        Watchlist::Add(add) => change(access, json, added(add)),
+        Watchlist::Add(add) => change(access, json, added(add)?),
         Watchlist::Remove { id } => remove(access, json, EntryId(*id)),
         Watchlist::Enable { id } => change(access, json, enabled(id, true)),
         Watchlist::Disable { id } => change(access, json, enabled(id, false)),
+        Watchlist::Test { path } => test(access, json, path),
     }
 }
 
@@ -125,7 +139,21 @@ fn remove(access: &Access, json: bool, id: EntryId) -> Result<(), Failure> {
     output.flush()
 }
 
-fn added(add: &Add) -> Change {
+/// Shows the entries that name a path. The helper gives the list and is told nothing.
+fn test(access: &Access, json: bool, path: &Path) -> Result<(), Failure> {
+    let (homes, path) = (Homes::read(), resolved(path));
+    let mut entries = get(access)?.entries;
+    entries.retain(|entry| names(entry, &path, &homes));
+    let mut output = Output::new();
+    match (json, entries.as_slice()) {
+        (true, all) => all.iter().try_for_each(|entry| output.json(entry))?,
+        (false, []) => output.line(&format!("no entry names {}", Text::from(path.as_os_str().as_bytes())))?,
+        (false, all) => all.iter().try_for_each(|entry| output.line(&entry_words(entry)))?,
+    }
+    output.flush()
+}
+
+fn added(add: &Add) -> Result<Change, Failure> {
     let bytes = |text: &OsString| Text::from(text.as_bytes());
     let pattern = if add.system { bytes(&add.pattern) } else { below_home(add.pattern.as_bytes()) };
     let draft = EntryDraft {
@@ -135,7 +163,8 @@ fn added(add: &Add) -> Change {
         severity: add.severity,
         expected: add.expected.iter().map(bytes).collect(),
     };
-    Change::Add { draft, is_system: add.system }
+    draft.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(Change::Add { draft, is_system: add.system })
 }
 
 /// The pattern with `~` for the own home, which a shell replaces by its path where nothing is quoted. Without `~` it

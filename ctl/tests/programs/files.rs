@@ -25,7 +25,7 @@ fn entry(id: u32, pattern: &str, owner: Owner) -> Entry {
         label: LABEL.into(),
         group: "SSH and GPG".into(),
         severity: Severity::High,
-        expected: vec!["/usr/bin/ssh*".into(), "package:gnupg".into()],
+        expected: vec!["/usr/bin/ssh*".into(), "/usr/bin/gpg".into()],
         owner,
         enabled: true,
     }
@@ -171,7 +171,7 @@ async fn the_watchlist_is_whole_and_harmless() {
     let shown = text(&output.stdout);
     assert!(!shown.contains('\x1b') && shown.contains("ev\\x1b[2Jil"), "{shown}");
     let lines: Vec<&str> = shown.lines().collect();
-    assert!(lines[1].contains("everybody") && lines[1].ends_with("/usr/bin/ssh*, package:gnupg"), "{shown}");
+    assert!(lines[1].contains("everybody") && lines[1].ends_with("/usr/bin/ssh*, /usr/bin/gpg"), "{shown}");
     assert!(lines[2].contains("user 1000") && lines[2].contains("~/.config/demo/**"), "{shown}");
     assert!(scene.player.calls().is_empty() && scene.player.commands().is_empty());
 }
@@ -195,7 +195,7 @@ async fn entries_are_added_switched_and_removed() {
         "--expect",
         "/usr/bin/ssh",
         "--expect",
-        "package:git",
+        "/usr/bin/git",
     ]);
     assert_eq!(text(&output.stdout), "entry 10: /srv/** (Keys, high)\n");
     assert_eq!(scene.json(&["watchlist", "disable", "10", "--json"])[0]["enabled"], false);
@@ -206,7 +206,7 @@ async fn entries_are_added_switched_and_removed() {
         scene.player.commands(),
         [
             "AddEntry expected= pattern=~/demo/** severity=medium",
-            "AddEntry expected=[\"/usr/bin/ssh\", \"package:git\"] group=Mine label=Keys owner=system pattern=/srv/** \
+            "AddEntry expected=[\"/usr/bin/ssh\", \"/usr/bin/git\"] group=Mine label=Keys owner=system pattern=/srv/** \
              severity=high",
             "SetEntry 10 enabled=false",
             "SetEntry 10 enabled=true",
@@ -261,6 +261,25 @@ async fn only_what_needs_a_password_asks_for_one() {
     assert!(told.iter().all(|said| !said.ends_with("interactive")), "{told:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn entries_that_name_a_path_are_found_without_asking() {
+    let scene = Scene::telling(&watched()).await;
+    let named = |path: &str| {
+        let mut command = scene.ctl(&["watchlist", "test", path, "--json"]);
+        let output = command.env("HOME", "/nonexistent/ada").output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        crate::scene::lines(&output.stdout).iter().map(|e| e["id"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(named("/nonexistent/ada/.ssh/id_rsa"), [7]);
+    assert_eq!(named("/nonexistent/ada/x/../.ssh/id_rsa"), [7]);
+    assert_eq!(named("/nonexistent/bob/.ssh/id_rsa"), [] as [u64; 0]);
+    // For another user than the caller.
+    assert_eq!(named("/nonexistent/ada/.config/demo/x"), [] as [u64; 0]);
+    let output = scene.run(&["watchlist", "test", "/a\u{1b}[2J"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "no entry names /a\\x1b[2J\n"));
+    assert!(scene.player.commands().is_empty() && scene.player.calls().is_empty());
+}
+
 #[test]
 fn wrong_usage_is_2_and_no_helper_is_3() {
     let bus = TestBus::start().unwrap();
@@ -269,6 +288,10 @@ fn wrong_usage_is_2_and_no_helper_is_3() {
         &["watchlist"],
         &["watchlist", "add"],
         &["watchlist", "add", "/x", "--severity", "extreme"],
+        &["watchlist", "add", "relative/path"],
+        &["watchlist", "add", "/**"],
+        &["watchlist", "add", "/x", "--expect", "~/bin/x"],
+        &["watchlist", "test"],
         &["watchlist", "remove", "all"],
         &["watchlist", "enable", "-1"],
     ] {
