@@ -7,6 +7,7 @@ mod books;
 mod deadlines;
 mod descriptions;
 mod ends;
+mod files;
 mod flows;
 mod identities;
 pub mod input;
@@ -26,6 +27,7 @@ pub use self::identities::OUTSTANDING_MAX;
 use self::{
     books::Books,
     deadlines::{Deadlines, Due, SECOND},
+    files::Files,
     flows::Flows,
     identities::Identities,
     input::{ClientId, Effect, Input, Observation, QUIET_NS, Scope, StatusReport},
@@ -83,6 +85,7 @@ pub struct Start {
 #[derive(Debug)]
 pub struct Engine {
     ledger: Ledger,
+    files: Files,
     processes: Processes,
     flows: Flows,
     rules: Rules,
@@ -110,6 +113,7 @@ impl Engine {
         ledger.announce(&Event::SnapshotEnd { at });
         Self {
             ledger,
+            files: Files::default(),
             processes: Processes::default(),
             flows: Flows::default(),
             rules: Rules::default(),
@@ -157,6 +161,13 @@ impl Engine {
             Input::RulesKept(kept) => self.rules_kept(now, kept),
             Input::BoundBefore(bound) => self.bound_before(bound),
             Input::CanEnforce(can) => self.can_enforce(can),
+            Input::WatchlistKept(list) => self.watchlist_kept(now, list),
+            Input::SeenBefore(known) => self.seen_before(known),
+            Input::Homes(homes) => self.homes(homes),
+            Input::FreezeWatch { ticket, request } => self.freeze_watch(ticket, request),
+            Input::ListEntries { ticket, scope } => self.list_entries(ticket, scope),
+            Input::WishWatch { ticket, frozen } => self.wish_watch(ticket, frozen),
+            Input::WatchlistSaved { change, result } => self.watchlist_saved(now, change, result),
             Input::Subscribe { client, scope } => self.subscribe(now, client, scope, &mut out),
             Input::Resync { client } => self.resync(now, client, &mut out),
             Input::Unsubscribe { client } => self.unsubscribe(client, &mut out),
@@ -166,6 +177,7 @@ impl Engine {
             }
         }
         out.extend(self.rules.take_orders());
+        out.extend(self.files.take_orders());
         out.extend(self.next_questions().into_iter().map(Effect::Identify));
         out
     }
@@ -190,7 +202,7 @@ impl Engine {
             }
             // Order alone carries this; nothing waits for it.
             Observation::PollComplete { .. } => {}
-            Observation::File(_sight) => {}
+            Observation::File(sight) => self.file_seen(sight),
             Observation::SeedComplete => self.end_stale_rules(),
             Observation::Refused(sight) => self.refused(now, &sight),
             Observation::Attempted(sight) => self.attempted(now, &sight),

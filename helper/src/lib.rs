@@ -10,3 +10,4 @@ pub mod rights;
 pub mod run;
 pub mod seed;
 pub mod store;
+pub mod watchlist;

@@ -6,6 +6,7 @@ pub mod owner;
 mod rules;
 mod signals;
 mod source;
+mod watchlist;
 
 use std::{io, thread, time::Duration};
 
@@ -25,6 +26,7 @@ use crate::{
     run::{
         owner::{Edges, Fold},
         rules::Rules,
+        watchlist::Watching,
     },
 };
 
@@ -36,6 +38,9 @@ const INPUTS_MAX: usize = 256;
 
 /// How many changes of rules may be under way; the engine asks for no more.
 const CHANGES_MAX: usize = 64;
+
+/// How much may wait to be written down of the watchlist. One change is under way at a time.
+const KEEP_MAX: usize = 16;
 
 /// How often the threads are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -81,7 +86,10 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let (changes, ordered) = bounded(CHANGES_MAX);
     let (done, applied) = bounded(CHANGES_MAX);
     let rules = Rules::prepare(source.policies, left, &enforced)?;
-    let first = rules.first;
+    let watching = Watching::prepare();
+    let first = rules.first.into_iter().chain(watching.first.iter().cloned()).collect();
+    let (keep, to_keep) = bounded(KEEP_MAX);
+    let watchlist = watching.start(to_keep, done.clone())?;
     let rules = rules.enforcer.map(|enforcer| enforcer::start(enforcer, ordered, done)).transpose()?;
     let (wishes, clients) = bounded(INPUTS_MAX);
     let (notices, heard) = bounded(16);
@@ -100,13 +108,15 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
         identify,
         changes,
         applied,
+        keep,
         first,
         outlet,
         watched,
         names,
         stop: stopped,
     })?;
-    let mut threads = vec![("bus", bus), ("identify", identifier), ("engine", engine)];
+    let mut threads =
+        vec![("bus", bus), ("identify", identifier), ("engine", engine), ("watchlist", watchlist)];
     threads.extend(rules.map(|thread| ("rules", thread)));
     threads.extend(source.poller.map(|poller| ("reduced", poller)));
     let result = attend(&heard, &ends, source.reader.as_ref(), &threads);

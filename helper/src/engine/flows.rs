@@ -202,6 +202,8 @@ impl Engine {
             now.process = self.owner_of(sight.at, key).or(now.process);
         }
         let before = self.ledger.mirror().flow(id)?;
+        let sent_before = before.counters.tx_bytes;
+        let has_come = before.state != now.state || before.process != now.process;
         if before.process != now.process {
             let (from, to) = (before.process, now.process);
             self.note_flow(from, |n| n.saturating_sub(1));
@@ -211,7 +213,13 @@ impl Engine {
         } else {
             self.ledger.change_flow(sight.at, &now);
         }
+        if has_come {
+            self.flow_reached(sight.at, id);
+        }
         let moved = self.ledger.count(sight.at, id, counters);
+        if moved {
+            self.flow_sent(sight.at, id, sent_before);
+        }
         if let Some(record) = self.flows.records.get_mut(&id) {
             record.heard_ns = self.deadlines.elapsed_ns();
             if moved {
@@ -259,6 +267,8 @@ impl Engine {
             counters: minus(sight.counters, base),
         };
         self.ledger.open_flow(sight.at, flow);
+        self.flow_reached(sight.at, id);
+        self.flow_sent(sight.at, id, 0);
         Some(id)
     }
 

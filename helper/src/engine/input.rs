@@ -14,9 +14,13 @@ use sekhmet_common::{
     process::ProcessId,
     rule::{Rule, RuleId},
     time::Timestamp,
+    watch::Entry,
 };
 
-pub use self::files::{FileSight, NAME_MAX, NameFilter};
+pub use self::files::{
+    EntryChange, FileSight, FreezeWatchResult, FrozenWatch, Home, Keep, NAME_MAX, NameFilter, SeenAt,
+    WatchDeed, WatchError, WatchRequest, WatchResult, Watchlist,
+};
 pub use self::identity::{Identity, IdentityRequest, Uids};
 pub use self::rules::{
     Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
@@ -317,6 +321,40 @@ pub enum Input {
     BoundBefore(Vec<(ProcessKey, RuleId)>),
     /// Whether rules can be enforced on this machine. Until told otherwise they cannot.
     CanEnforce(bool),
+    /// The watchlist that was kept. Told once, before anything is observed; without it nothing is watched.
+    WatchlistKept(Watchlist),
+    /// Programs that were seen at entries before the helper began.
+    SeenBefore(Vec<SeenAt>),
+    /// Where users live, from now on.
+    Homes(Vec<Home>),
+    /// A client asks for a change of the watchlist and is to be asked whether it may.
+    FreezeWatch {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What.
+        request: WatchRequest,
+    },
+    /// Somebody asks for the watchlist.
+    ListEntries {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What may be seen.
+        scope: Scope,
+    },
+    /// An authorised client wishes what was frozen for it.
+    WishWatch {
+        /// Where the answer belongs.
+        ticket: Ticket,
+        /// What.
+        frozen: FrozenWatch,
+    },
+    /// An edge has written the watchlist down, or says why not.
+    WatchlistSaved {
+        /// Which change.
+        change: ChangeId,
+        /// What came of it.
+        result: Result<(), String>,
+    },
     /// Time passed: publish what has gathered.
     Tick,
 }
@@ -365,6 +403,31 @@ pub enum Effect {
         /// What became of it.
         result: WishResult,
     },
+    /// Say what a request about the watchlist means.
+    WatchFrozen {
+        /// Whose.
+        ticket: Ticket,
+        /// What it means.
+        result: FreezeWatchResult,
+    },
+    /// Tell the watchlist.
+    Entries {
+        /// To whom.
+        ticket: Ticket,
+        /// Which list it is.
+        revision: u64,
+        /// By number.
+        entries: Vec<Entry>,
+    },
+    /// Answer a wish about the watchlist.
+    WatchAnswer {
+        /// Whose.
+        ticket: Ticket,
+        /// What became of it.
+        result: WatchResult,
+    },
+    /// Write something down.
+    Keep(Keep),
     /// Look for these names in the paths of opened files, and for no others.
     WatchNames(Arc<[NameFilter]>),
     /// Whether anybody watches: counters are read every second then, else rarely.

@@ -112,6 +112,7 @@ impl Engine {
 
     /// A process executed a program.
     pub(super) fn executed(&mut self, at: Timestamp, image: ProcessImage) {
+        self.freeze_program(at, image.key);
         let id = match self.processes.by_key.get(&image.key) {
             Some(&id) => id,
             None => match self.start(at, image.clone(), Origin::Found) {
@@ -191,6 +192,7 @@ impl Engine {
         self.identities.forget(id);
         self.processes.wait_no_more(id, record.image.parent);
         self.forget_refusals_of(id);
+        self.forget_accesses_of(id);
         self.ledger.remove_process(now, id);
     }
 

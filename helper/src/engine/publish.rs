@@ -54,6 +54,9 @@ impl Engine {
             self.ledger.announce(&Event::Lost { at: now, kind, count });
         }
         self.tell_refusals(now);
+        self.tell_accesses(now);
+        self.tell_contacts(now);
+        self.write_down_seen();
         self.draw_balance(now, out);
         let elapsed_ns = self.deadlines.elapsed_ns();
         for (&scope, view) in &mut self.ledger.views {

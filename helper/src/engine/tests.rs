@@ -1,10 +1,13 @@
 //! What the engine promises, told as stories of inputs and the events they must cause.
 
+mod contacts;
+mod files;
 mod folding;
 mod limits;
 mod refusals;
 mod rules;
 mod scopes;
+mod watchlist;
 
 use std::collections::BTreeMap;
 

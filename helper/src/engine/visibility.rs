@@ -7,11 +7,13 @@ use std::collections::HashMap;
 
 use sekhmet_common::{
     event::Event,
+    file::{AccessId, Contact, ContactId, FileAccess},
     flow::Flow,
     mirror::{Mirror, Others},
     process::{Process, ProcessId},
     rule::{Rule, RuleId, Subject},
     time::Timestamp,
+    watch::{Entry, EntryId, Owner},
 };
 
 use super::input::Scope;
@@ -21,6 +23,11 @@ use super::input::Scope;
 pub(super) struct Owners {
     processes: HashMap<ProcessId, u32>,
     rules: HashMap<RuleId, RuleSight>,
+    /// Whose entries of the watchlist are seen by them alone.
+    entries: HashMap<EntryId, Owner>,
+    /// The one user, beside those who see everything, to whom an access or a contact was told.
+    accesses: HashMap<AccessId, u32>,
+    contacts: HashMap<ContactId, u32>,
 }
 
 /// Who beside those who see everything may see a rule.
@@ -96,6 +103,71 @@ impl Owners {
         }
     }
 
+    /// Notes who may see an entry.
+    pub(super) fn set_entry(&mut self, entry: &Entry) {
+        self.entries.insert(entry.id, entry.owner);
+    }
+
+    /// An entry is gone.
+    pub(super) fn forget_entry(&mut self, id: EntryId) {
+        self.entries.remove(&id);
+    }
+
+    /// Whether this scope may see an entry of the watchlist: what a user watches at home is that user's own business.
+    pub(super) fn sees_entry(&self, scope: Scope, id: EntryId) -> bool {
+        match (scope, self.entries.get(&id)) {
+            (Scope::All, _) => true,
+            (Scope::Own(uid), Some(Owner::User(owner))) => uid == *owner,
+            (Scope::Own(_), entry) => entry.is_some(),
+        }
+    }
+
+    /// Notes to whom an access is told.
+    pub(super) fn show_access(&mut self, id: AccessId, to: Option<u32>) {
+        self.accesses.extend(to.map(|uid| (id, uid)));
+    }
+
+    /// The user who knows of an access: to whom it was told, as long as the process is theirs.
+    pub(super) fn shown_access(&self, access: &FileAccess) -> Option<u32> {
+        let shown_to = self.accesses.get(&access.id).copied();
+        shown_to.filter(|_| self.of(access.process) == shown_to)
+    }
+
+    /// Whether this scope may see an access.
+    pub(super) fn sees_access(&self, scope: Scope, access: &FileAccess) -> bool {
+        match scope {
+            Scope::All => true,
+            Scope::Own(uid) => self.shown_access(access) == Some(uid),
+        }
+    }
+
+    /// An access is no longer listed, nor is what came after it.
+    pub(super) fn forget_access(&mut self, id: AccessId, contacts: &[ContactId]) {
+        self.accesses.remove(&id);
+        contacts.iter().for_each(|contact| {
+            self.contacts.remove(contact);
+        });
+    }
+
+    /// Notes to whom a contact is told.
+    pub(super) fn show_contact(&mut self, id: ContactId, to: Option<u32>) {
+        self.contacts.extend(to.map(|uid| (id, uid)));
+    }
+
+    /// The user who knows of a contact: to whom it was told, as long as the access is known to them.
+    pub(super) fn shown_contact(&self, contact: &Contact, access: &FileAccess) -> Option<u32> {
+        let shown_to = self.contacts.get(&contact.id).copied();
+        shown_to.filter(|_| self.shown_access(access) == shown_to)
+    }
+
+    /// Whether this scope may see a contact after an access.
+    pub(super) fn sees_contact(&self, scope: Scope, contact: &Contact, access: &FileAccess) -> bool {
+        match scope {
+            Scope::All => true,
+            Scope::Own(uid) => self.shown_contact(contact, access) == Some(uid),
+        }
+    }
+
     /// A snapshot of the mirror for one scope; `others` is the total of what it may not see.
     pub(super) fn snapshot(
         &self,
@@ -118,6 +190,12 @@ impl Owners {
                 Event::Refused { ref refusal, .. } => {
                     let sees = scope == Scope::All || refusal.process.is_some_and(|id| self.sees(scope, id));
                     sees.then_some(event)
+                }
+                Event::WatchEntryAdded { ref entry, .. } => self.sees_entry(scope, entry.id).then_some(event),
+                Event::FileAccessed { ref access, .. } => self.sees_access(scope, access).then_some(event),
+                Event::ContactAfter { ref contact, .. } => {
+                    let access = mirror.access(contact.access)?;
+                    self.sees_contact(scope, contact, access).then_some(event)
                 }
                 about_the_helper => Some(about_the_helper),
             })

@@ -12,7 +12,7 @@ use sekhmet_common::time::Timestamp;
 
 use crate::{
     bus::Outlet,
-    engine::input::{Change, Effect, IdentityRequest, Input, NameFilter},
+    engine::input::{Change, Effect, IdentityRequest, Input, Keep, NameFilter},
 };
 
 /// How often what has gathered is published.
@@ -38,6 +38,8 @@ pub struct Edges {
     pub changes: Sender<Change>,
     /// What came of it.
     pub applied: Receiver<Input>,
+    /// What should be written down of the watchlist. What came of it is told like what is enforced.
+    pub keep: Sender<Keep>,
     /// Told before anything else.
     pub first: Vec<Input>,
     /// The way to the clients.
@@ -114,8 +116,22 @@ impl Edges {
                     tracing::error!("nobody enforces a change of rules");
                 }
             }
+            Effect::Keep(keep) => self.write_down(keep),
+            Effect::WatchFrozen { .. } | Effect::Entries { .. } | Effect::WatchAnswer { .. } => {
+                self.outlet.send(effect);
+            }
             Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => self.outlet.send(effect),
             Effect::Snapshot { .. } | Effect::Publish { .. } | Effect::Status(_) => self.outlet.send(effect),
+        }
+    }
+    /// There is room for the one change that the engine has under way. Programs that were seen are told whole with the
+    /// next new one.
+    fn write_down(&mut self, keep: Keep) {
+        if let Err(error) = self.keep.try_send(keep) {
+            match error.into_inner() {
+                Keep::Watchlist { .. } => tracing::error!("nobody writes a change of the watchlist down"),
+                Keep::Seen(_) => tracing::debug!("which programs were seen is written down later"),
+            }
         }
     }
 }

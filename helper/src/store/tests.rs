@@ -69,10 +69,10 @@ fn rules_come_back_as_they_were() {
     store.keep(&all).unwrap();
     let kept = store.load(NOW);
     assert_eq!((kept.rules, kept.warnings), (all, Vec::new()));
-    let text = fs::read_to_string(dir.path().join(RULES)).unwrap();
+    let text = fs::read_to_string(dir.path().join(RULES.text)).unwrap();
     assert!(!text.contains('\x1b'), "{text}");
     assert!(text.contains("lifetime = \"1m\""), "{text}");
-    let mode = fs::metadata(dir.path().join(RULES)).unwrap().permissions().mode();
+    let mode = fs::metadata(dir.path().join(RULES.text)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 }
 
@@ -98,7 +98,7 @@ fn a_damaged_file_gives_way_to_the_last_good_one_and_is_kept() {
     let store = store(&dir, "boot");
     store.keep(&[program(1, Lifetime::Always)]).unwrap();
     store.keep(&[program(1, Lifetime::Always), program(2, Lifetime::Always)]).unwrap();
-    let good = fs::read_to_string(dir.path().join(RULES)).unwrap();
+    let good = fs::read_to_string(dir.path().join(RULES.text)).unwrap();
     for bad in [
         good[..good.len() / 2].to_owned(),
         good.replace("version = 1", "version = 2"),
@@ -110,17 +110,17 @@ fn a_damaged_file_gives_way_to_the_last_good_one_and_is_kept() {
         String::from("\0"),
         "x".repeat(5 << 20),
     ] {
-        fs::write(dir.path().join(RULES), &bad).unwrap();
+        fs::write(dir.path().join(RULES.text), &bad).unwrap();
         let kept = store.load(NOW);
         assert_eq!(ids(&kept), [1], "{}", &bad[..bad.len().min(200)]);
         assert!(!kept.warnings.is_empty());
-        _ = fs::remove_file(dir.path().join(DAMAGED));
+        _ = fs::remove_file(dir.path().join(RULES.damaged));
     }
-    fs::write(dir.path().join(RULES), "bad").unwrap();
-    fs::write(dir.path().join(LAST), "bad, too").unwrap();
+    fs::write(dir.path().join(RULES.text), "bad").unwrap();
+    fs::write(dir.path().join(RULES.last), "bad, too").unwrap();
     let kept = store.load(NOW);
     assert_eq!((ids(&kept), kept.warnings.len() > 2), (vec![], true), "{:?}", kept.warnings);
-    assert_eq!(fs::read_to_string(dir.path().join(DAMAGED)).unwrap(), "bad");
+    assert_eq!(fs::read_to_string(dir.path().join(RULES.damaged)).unwrap(), "bad");
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn rules_that_were_removed_by_hand_do_not_come_back() {
     let store = store(&dir, "boot");
     store.keep(&[program(1, Lifetime::Always)]).unwrap();
     store.keep(&[]).unwrap();
-    fs::remove_file(dir.path().join(RULES)).unwrap();
+    fs::remove_file(dir.path().join(RULES.text)).unwrap();
     assert!(ids(&store.load(NOW)).is_empty());
 }
 
@@ -138,14 +138,14 @@ fn what_others_could_have_planted_is_not_followed() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir, "boot");
     let elsewhere = tempfile::NamedTempFile::new().unwrap();
-    for name in [RULES, LAST, NEW] {
+    for name in [RULES.text, RULES.last, RULES.new] {
         std::os::unix::fs::symlink(elsewhere.path(), dir.path().join(name)).unwrap();
     }
     assert!(!store.load(NOW).warnings.is_empty());
     store.keep(&[program(1, Lifetime::Always)]).unwrap();
     assert_eq!(fs::read(elsewhere.path()).unwrap(), b"", "nothing was written through a link");
     assert_eq!(ids(&store.load(NOW)), [1]);
-    fs::set_permissions(dir.path().join(RULES), fs::Permissions::from_mode(0o666)).unwrap();
+    fs::set_permissions(dir.path().join(RULES.text), fs::Permissions::from_mode(0o666)).unwrap();
     assert!(!store.load(NOW).warnings.is_empty());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(Store::open(dir.path(), "boot".into()), Err(StoreError::NotOurs(_))));

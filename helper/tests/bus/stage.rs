@@ -79,6 +79,7 @@ impl Stage {
             identify: bounded(1).0,
             changes: bounded(1).0,
             applied: crossbeam_channel::never(),
+            keep: bounded(1).0,
             first: Vec::new(),
             outlet,
             watched: Box::new(|_| {}),

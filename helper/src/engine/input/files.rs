@@ -1,12 +1,16 @@
-//! What a source of file accesses tells the engine, and which names it is asked to look for.
+//! What a source of file accesses tells the engine, which names it is asked to look for, and what clients wish about
+//! the watchlist.
+
+use std::sync::Arc;
 
 use sekhmet_common::{
     display::Text,
     file::{Access, Outcome},
     time::Timestamp,
+    watch::{Entry, EntryDraft, EntryId, Owner, Severity},
 };
 
-use super::{ProcessKey, ProgramKey};
+use super::{ChangeId, ProcessKey, ProgramKey};
 
 /// The longest name that a source compares, in bytes: the longest that a directory may hold (`NAME_MAX`).
 pub const NAME_MAX: usize = 255;
@@ -43,4 +47,118 @@ pub struct NameFilter {
     pub name: Text,
     /// Whether it is the end of a name, from a dot on (`.kdbx`), and not the whole.
     pub is_suffix: bool,
+}
+
+/// Where a user lives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Home {
+    /// Whose.
+    pub uid: u32,
+    /// The folder's absolute path, without links.
+    pub path: Text,
+}
+
+/// The watchlist as it stands, and as it is kept over a restart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Watchlist {
+    /// Grows with each change.
+    pub revision: u64,
+    /// The number of the next entry that is added. Numbers are never used again.
+    pub next_id: u32,
+    /// By number; those that come with Sekhmet first.
+    pub entries: Vec<Entry>,
+}
+
+/// A program, by its path, that has been seen at an entry.
+pub type SeenAt = (Text, EntryId);
+
+/// What a client asks for, taken apart and not yet authorised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchRequest {
+    /// The list that the client has seen.
+    pub revision: u64,
+    /// What is to be done to it.
+    pub deed: WatchDeed,
+}
+
+/// A change of the watchlist.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WatchDeed {
+    /// One entry more.
+    Add {
+        /// What is to be watched.
+        draft: EntryDraft,
+        /// Whose entry it will be.
+        owner: Owner,
+    },
+    /// One entry less.
+    Remove(EntryId),
+    /// Another entry than before.
+    Set(EntryId, EntryChange),
+}
+
+/// What is to be different about an entry; what is `None` stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EntryChange {
+    /// Which files.
+    pub pattern: Option<Text>,
+    /// What they are.
+    pub label: Option<Text>,
+    /// Under which heading.
+    pub group: Option<Text>,
+    /// How grave.
+    pub severity: Option<Severity>,
+    /// Who may.
+    pub expected: Option<Vec<Text>>,
+    /// Whether it is watched.
+    pub enabled: Option<bool>,
+}
+
+/// A change of the watchlist as it stands at one moment: what a person is asked about is what will be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FrozenWatch {
+    /// What.
+    pub request: WatchRequest,
+    /// Whose entry it is about.
+    pub owner: Owner,
+}
+
+/// Why the watchlist was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WatchError {
+    /// There is no such entry.
+    #[error("there is no entry with this number")]
+    UnknownId,
+    /// No entry can be like that.
+    #[error("{0}")]
+    Invalid(String),
+    /// The list is another one than the client has seen.
+    #[error("the watchlist has changed meanwhile; look at it again")]
+    Changed,
+    /// There are as many entries as there may be.
+    #[error("{0}")]
+    TooMany(&'static str),
+    /// It could not be kept; nothing has changed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// What a request about the watchlist means, or why it cannot be.
+pub type FreezeWatchResult = Result<FrozenWatch, WatchError>;
+
+/// What became of a change of the watchlist: the number of the entry that it was about.
+pub type WatchResult = Result<EntryId, WatchError>;
+
+/// Something that is to be written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// The list as it will be. It is in force once it is said to be kept.
+    Watchlist {
+        /// Names this change.
+        change: ChangeId,
+        /// All of it.
+        list: Arc<Watchlist>,
+    },
+    /// Which programs were seen at which entries. Nobody waits for it.
+    Seen(Arc<[SeenAt]>),
 }

@@ -108,7 +108,7 @@ impl Engine {
     }
 
     /// Whether a path is one of the system's own file tree, where nobody but root can imitate it.
-    pub(super) fn is_host_path(&self, mnt_ns: u32, path: &Text) -> bool {
+    pub(in crate::engine) fn is_host_path(&self, mnt_ns: u32, path: &Text) -> bool {
         let bytes = path.as_bytes();
         mnt_ns != 0
             && mnt_ns == self.host_mnt_ns
