@@ -76,7 +76,7 @@ pub(super) fn of_processes(checker: &Checker, calls: &[Call]) -> Result<Vec<Valu
 
 fn is_open(call: &Call) -> bool {
     // A file that is emptied by its path was not opened; strace says so, the list says the same word for both.
-    !CHANGES.contains(&call.access) && !(call.access == "truncate" && call.is_by_path)
+    !(CHANGES.contains(&call.access) || call.is_by_path)
 }
 
 fn known(calls: &[&Call]) -> BTreeMap<Key, Known> {
@@ -136,4 +136,51 @@ fn differences(
     let total = wrong.len();
     wrong.truncate(12);
     Err(format!("{total} differences\n{}", wrong.join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn call(path: &str) -> Call {
+        Call {
+            pid: 7,
+            name: b"cat".into(),
+            path: path.into(),
+            requested: b"a".into(),
+            access: "read",
+            result: "ok".into(),
+            is_by_path: false,
+        }
+    }
+
+    fn line(path: &str, count: u64) -> Value {
+        json!({
+            "process": { "pid": 7, "name": "cat" }, "path": path, "requested_path": "a", "entry": 3,
+            "severity": "high", "label": "of the test", "access": "read", "result": "ok", "count": count,
+        })
+    }
+
+    #[test]
+    fn what_is_missing_double_or_invented_is_found() {
+        let calls = [call("/w/a"), call("/w/a"), call("/w/b")];
+        let truth = known(&calls.iter().collect::<Vec<_>>());
+        let judge =
+            |shown: &[Value]| differences(&shown.iter().collect::<Vec<_>>(), 3, &truth, &BTreeMap::new());
+        assert_eq!(judge(&[line("/w/a", 2), line("/w/b", 1)]), Ok(()));
+        assert_eq!(judge(&[line("/w/a", 1), line("/w/b", 1), line("/w/a", 1)]), Ok(()), "apart by a second");
+        assert!(judge(&[line("/w/a", 2)]).unwrap_err().contains("1 times, shown 0"));
+        assert!(judge(&[line("/w/a", 3), line("/w/b", 1)]).unwrap_err().contains("2 times, shown 3"));
+        assert!(
+            judge(&[line("/w/a", 2), line("/w/b", 1), line("/x", 1)]).unwrap_err().contains("did not happen")
+        );
+        for (key, value) in [("entry", json!(4)), ("requested_path", json!("b")), ("severity", json!("low"))]
+        {
+            let mut wrong = line("/w/b", 1);
+            wrong[key] = value;
+            assert!(judge(&[line("/w/a", 2), wrong]).is_err(), "{key}");
+        }
+    }
 }
