@@ -81,11 +81,13 @@ fn programs(checker: &Checker, place: &Place, entry: u64, report: &mut Report) -
 fn ring(checker: &Checker, place: &Place, report: &mut Report) -> Result<()> {
     let unresolved = || -> Result<u64, String> {
         let lines = checker.list("coverage")?;
-        let line = lines.iter().find(|line| line["capability"] == "files opened through io_uring");
-        let line = line.ok_or_else(|| format!("no such line: {lines:?}"))?;
-        let said = line["cost"].as_str().unwrap_or_default();
-        let number: String = said.chars().filter(char::is_ascii_digit).collect();
-        number.parse().map_err(|_none| format!("no number: {line}"))
+        let line = lines.iter().find(|line| line["capability"] == "watched files");
+        let said =
+            line.and_then(|line| line["cost"].as_str()).ok_or("the coverage tells nothing of files")?;
+        let mut parts = said.split("; ");
+        let part = parts.find(|part| part.contains("io_uring")).ok_or_else(|| said.to_owned())?;
+        let number = part.strip_suffix(" opens by io_uring could not be resolved").unwrap_or("0");
+        number.parse().map_err(|_none| said.to_owned())
     };
     let before = unresolved();
     let mut python = Command::new(strace::python()?);
