@@ -12,6 +12,7 @@ pub mod rules;
 pub mod service;
 pub mod shared;
 pub mod stream;
+pub mod watchlist;
 
 use std::{
     io,

@@ -3,8 +3,8 @@
 //! The policy file is generated from it, the check takes the action from it, the tests iterate over it.
 
 use sekhmet_common::bus::{
-    ACTION_BLOCK_ADD, ACTION_BLOCK_REMOVE, ACTION_WATCH_ALL, ACTION_WATCH_OWN, HELPER_USER, MONITOR, RULES,
-    SCOPE_ALL, SCOPE_OWN,
+    ACTION_BLOCK_ADD, ACTION_BLOCK_REMOVE, ACTION_CONFIGURE, ACTION_WATCH_ALL, ACTION_WATCH_OWN, HELPER_USER,
+    MONITOR, RULES, SCOPE_ALL, SCOPE_OWN, WATCHLIST,
 };
 
 /// What polkit answers when no rule of the administrator says otherwise (polkit(8), `<defaults>`).
@@ -74,7 +74,7 @@ pub static WATCH_ALL: Action = Action {
     implies: &[ACTION_WATCH_OWN],
 };
 
-/// Key of the detail that says whom a rule blocks.
+/// Key of the detail that says whom a rule blocks, or what is done to the watchlist.
 pub const DETAIL_TARGET: &str = "target";
 
 /// Key of the detail that says for how long.
@@ -103,8 +103,25 @@ pub static BLOCK_REMOVE: Action = Action {
     implies: &[],
 };
 
+/// What is recorded, for every user. It may be less than before, so each change is asked about anew.
+pub static CONFIGURE: Action = Action {
+    id: ACTION_CONFIGURE,
+    description: "Change what Sekhmet records on this computer",
+    message: "Authentication is required to change what Sekhmet records on this computer: $(target)",
+    any: Implicit::AuthAdmin,
+    inactive: Implicit::No,
+    active: Implicit::AuthAdmin,
+    implies: &[],
+};
+
 /// Every action, in the order of the policy file.
-pub static ACTIONS: [&Action; 4] = [&WATCH_OWN, &WATCH_ALL, &BLOCK_ADD, &BLOCK_REMOVE];
+pub static ACTIONS: [&Action; 5] = [&WATCH_OWN, &WATCH_ALL, &BLOCK_ADD, &BLOCK_REMOVE, &CONFIGURE];
+
+/// Whose entry of the watchlist a change is about: the caller's own.
+pub const ENTRY_OF_CALLER: &str = "user";
+
+/// Whose entry of the watchlist a change is about: everybody's, or another user's.
+pub const ENTRY_OF_OTHERS: &str = "system";
 
 /// A guarded operation: a method, or one of the things that a method can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +136,18 @@ pub enum Operation {
     BlockRemove,
     /// `Rules.Release`.
     BlockRelease,
+    /// `Watchlist.Add` in the caller's own home.
+    EntryAddOwn,
+    /// `Watchlist.Add` for everybody.
+    EntryAdd,
+    /// `Watchlist.Remove` of an entry of the caller's own.
+    EntryRemoveOwn,
+    /// `Watchlist.Remove` of any other entry.
+    EntryRemove,
+    /// `Watchlist.Set` of an entry of the caller's own.
+    EntrySetOwn,
+    /// `Watchlist.Set` of any other entry.
+    EntrySet,
 }
 
 /// One row of the table.
@@ -128,7 +157,8 @@ pub struct Row {
     pub interface: &'static str,
     /// The method.
     pub method: &'static str,
-    /// The value of the option `scope` that leads here; empty where the method has no such option.
+    /// What leads here if a method leads to several operations: the value of the option `scope`, or whose entry of the
+    /// watchlist it is about. Else empty.
     pub scope: &'static str,
     /// What polkit is asked.
     pub action: &'static Action,
@@ -136,8 +166,19 @@ pub struct Row {
 
 impl Operation {
     /// Every guarded operation.
-    pub const ALL: [Self; 5] =
-        [Self::WatchOwn, Self::WatchAll, Self::BlockAdd, Self::BlockRemove, Self::BlockRelease];
+    pub const ALL: [Self; 11] = [
+        Self::WatchOwn,
+        Self::WatchAll,
+        Self::BlockAdd,
+        Self::BlockRemove,
+        Self::BlockRelease,
+        Self::EntryAddOwn,
+        Self::EntryAdd,
+        Self::EntryRemoveOwn,
+        Self::EntryRemove,
+        Self::EntrySetOwn,
+        Self::EntrySet,
+    ];
 
     /// Its row. An operation without one does not compile.
     pub fn row(self) -> Row {
@@ -147,14 +188,20 @@ impl Operation {
             Self::BlockAdd => (RULES, "Add", "", &BLOCK_ADD),
             Self::BlockRemove => (RULES, "Remove", "", &BLOCK_REMOVE),
             Self::BlockRelease => (RULES, "Release", "", &BLOCK_REMOVE),
+            Self::EntryAddOwn => (WATCHLIST, "Add", ENTRY_OF_CALLER, &WATCH_OWN),
+            Self::EntryAdd => (WATCHLIST, "Add", ENTRY_OF_OTHERS, &CONFIGURE),
+            Self::EntryRemoveOwn => (WATCHLIST, "Remove", ENTRY_OF_CALLER, &WATCH_OWN),
+            Self::EntryRemove => (WATCHLIST, "Remove", ENTRY_OF_OTHERS, &CONFIGURE),
+            Self::EntrySetOwn => (WATCHLIST, "Set", ENTRY_OF_CALLER, &WATCH_OWN),
+            Self::EntrySet => (WATCHLIST, "Set", ENTRY_OF_OTHERS, &CONFIGURE),
         };
         Row { interface, method, scope, action }
     }
 }
 
-/// The method that shows what its caller may watch: everything to who may watch all without being asked for
+/// The methods that show what their caller may watch: everything to who may watch all without being asked for
 /// a password, the caller's own to who may watch that.
-pub const FILTERED_METHOD: (&str, &str) = (RULES, "List");
+pub const FILTERED_METHODS: [(&str, &str); 2] = [(RULES, "List"), (WATCHLIST, "Get")];
 
 /// What anybody may read: sources and counters, no names and no peers.
 pub const OPEN_PROPERTIES: [(&str, &str); 4] =
@@ -166,45 +213,33 @@ pub trait Right: Send + Sync + 'static {
     const OPERATION: Operation;
 }
 
-/// The right to [`Operation::WatchOwn`].
-#[derive(Debug)]
-pub struct WatchOwn;
+macro_rules! rights {
+    ($($name:ident),+) => {
+        $(
+            #[doc = concat!("The right to [`Operation::", stringify!($name), "`].")]
+            #[derive(Debug)]
+            pub struct $name;
 
-/// The right to [`Operation::WatchAll`].
-#[derive(Debug)]
-pub struct WatchAll;
-
-/// The right to [`Operation::BlockAdd`].
-#[derive(Debug)]
-pub struct BlockAdd;
-
-/// The right to [`Operation::BlockRemove`].
-#[derive(Debug)]
-pub struct BlockRemove;
-
-/// The right to [`Operation::BlockRelease`].
-#[derive(Debug)]
-pub struct BlockRelease;
-
-impl Right for WatchOwn {
-    const OPERATION: Operation = Operation::WatchOwn;
+            impl Right for $name {
+                const OPERATION: Operation = Operation::$name;
+            }
+        )+
+    };
 }
 
-impl Right for WatchAll {
-    const OPERATION: Operation = Operation::WatchAll;
-}
-
-impl Right for BlockAdd {
-    const OPERATION: Operation = Operation::BlockAdd;
-}
-
-impl Right for BlockRemove {
-    const OPERATION: Operation = Operation::BlockRemove;
-}
-
-impl Right for BlockRelease {
-    const OPERATION: Operation = Operation::BlockRelease;
-}
+rights!(
+    WatchOwn,
+    WatchAll,
+    BlockAdd,
+    BlockRemove,
+    BlockRelease,
+    EntryAddOwn,
+    EntryAdd,
+    EntryRemoveOwn,
+    EntryRemove,
+    EntrySetOwn,
+    EntrySet
+);
 
 /// The text of `polkit/org.sekhmet.helper.policy`.
 ///
@@ -291,15 +326,17 @@ mod tests {
     /// What reduces protection is asked about each time, for a kept answer serves for other details, too.
     #[test]
     fn blocks_need_an_administrator_and_their_end_a_fresh_one() {
-        for action in [&BLOCK_ADD, &BLOCK_REMOVE] {
+        for action in [&BLOCK_ADD, &BLOCK_REMOVE, &CONFIGURE] {
             for level in [action.any, action.inactive, action.active] {
                 assert_ne!(level, Implicit::Yes, "{}", action.id);
             }
         }
-        for level in [BLOCK_REMOVE.any, BLOCK_REMOVE.inactive, BLOCK_REMOVE.active] {
-            assert_ne!(level, Implicit::AuthAdminKeep);
+        for action in [&BLOCK_REMOVE, &CONFIGURE] {
+            for level in [action.any, action.inactive, action.active] {
+                assert_ne!(level, Implicit::AuthAdminKeep, "{}", action.id);
+            }
+            assert!(action.message.contains(&format!("$({DETAIL_TARGET})")));
         }
         assert!(BLOCK_ADD.message.contains(&format!("$({DETAIL_TARGET}) $({DETAIL_DURATION})")));
-        assert!(BLOCK_REMOVE.message.contains(&format!("$({DETAIL_TARGET})")));
     }
 }

@@ -1,4 +1,6 @@
-//! One call about rules, from its admission to its answer: look up, ask polkit, have it done, answer.
+//! One call about rules or the watchlist, from its admission to its answer: look up, ask polkit, have it done, answer.
+
+mod watchlist;
 
 use sekhmet_common::{display::cut_middle, rule::RuleId};
 use zbus::{Connection, Message};
@@ -13,6 +15,7 @@ use crate::{
         questions::Questions,
         reply::{CallError, answer},
         rules::{Row, RulesRequest, row},
+        watchlist::WatchlistRequest,
     },
     engine::input::{Deed, Frozen, Request, Scope, Wish},
 };
@@ -54,7 +57,16 @@ fn wish<C: Change>(granted: &Granted<C>, frozen: Frozen) -> Result<Wish, CallErr
     Ok(Wish { deed: frozen.deed, by: granted.caller().uid })
 }
 
-/// A call about rules that was admitted and taken apart.
+/// What a call asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Something about rules.
+    Rules(RulesRequest),
+    /// Something about the watchlist.
+    Watchlist(WatchlistRequest),
+}
+
+/// A call that was admitted and taken apart.
 #[derive(Debug)]
 pub struct Errand {
     /// The connection to answer on.
@@ -71,7 +83,14 @@ pub struct Errand {
 
 impl Errand {
     /// Does what the call asks for, if that is allowed, and answers.
-    pub async fn run(self, request: RulesRequest) {
+    pub async fn run(self, task: Task) {
+        match task {
+            Task::Rules(request) => self.run_rules(request).await,
+            Task::Watchlist(request) => self.run_watchlist(request).await,
+        }
+    }
+
+    async fn run_rules(self, request: RulesRequest) {
         match request {
             RulesRequest::Add(draft) => {
                 let added = self.change::<BlockAdd>(Request::Add(draft)).await;
@@ -124,8 +143,8 @@ impl Errand {
     }
 
     /// Whether the caller could have it done, perhaps with a password; nobody is asked for one.
-    async fn may_ask<C: Change>(&self, authority: &Authority) -> Result<(), CallError> {
-        match authority.check::<C>(&self.call, &self.caller, Asking::SILENTLY).await {
+    async fn may_ask<R: Right>(&self, authority: &Authority) -> Result<(), CallError> {
+        match authority.check::<R>(&self.call, &self.caller, Asking::SILENTLY).await {
             Ok(_) => Ok(()),
             Err(Refusal::InteractionRequired) if allows_interaction(&self.call) => Ok(()),
             Err(refusal) => Err(CallError::Unchanged(refusal)),

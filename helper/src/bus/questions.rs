@@ -10,12 +10,18 @@ use std::{
 };
 
 use crossbeam_channel::Sender;
-use sekhmet_common::rule::{Rule, RuleId};
+use sekhmet_common::{
+    rule::{Rule, RuleId},
+    watch::{Entry, EntryId},
+};
 use tokio::{sync::oneshot, time::timeout};
 
 use crate::{
     bus::{limits::Exceeded, reply::CallError},
-    engine::input::{Effect, FreezeResult, Frozen, Input, Request, Scope, Ticket, Wish, WishResult},
+    engine::input::{
+        Effect, FreezeResult, FreezeWatchResult, Frozen, FrozenWatch, Input, Request, Scope, Ticket,
+        WatchRequest, WatchResult, Wish, WishResult,
+    },
 };
 
 /// How long the engine may take to say what it knows.
@@ -30,6 +36,9 @@ enum Word {
     Frozen(FreezeResult),
     Rules(Vec<Rule>),
     Answer(WishResult),
+    WatchFrozen(FreezeWatchResult),
+    Entries(u64, Vec<Entry>),
+    WatchAnswer(WatchResult),
 }
 
 /// The way to the engine and back. Copies share the questions that are open.
@@ -88,12 +97,52 @@ impl Questions {
         }
     }
 
+    /// What a request about the watchlist means as things stand. Nobody is authorised yet.
+    ///
+    /// # Errors
+    /// [`CallError`] if there is no such entry, or the engine does not say.
+    pub(super) async fn freeze_watch(&self, request: WatchRequest) -> Result<FrozenWatch, CallError> {
+        match self.ask(KNOWLEDGE_MAX, |ticket| Input::FreezeWatch { ticket, request }).await? {
+            Word::WatchFrozen(result) => Ok(result?),
+            _ => Err(OTHER_WORD),
+        }
+    }
+
+    /// The watchlist as a scope may see it, and which one it is.
+    ///
+    /// # Errors
+    /// [`CallError`] if the engine does not say.
+    pub(super) async fn entries(&self, scope: Scope) -> Result<(u64, Vec<Entry>), CallError> {
+        match self.ask(KNOWLEDGE_MAX, |ticket| Input::ListEntries { ticket, scope }).await? {
+            Word::Entries(revision, entries) => Ok((revision, entries)),
+            _ => Err(OTHER_WORD),
+        }
+    }
+
+    /// Has the watchlist changed. It goes on if nobody waits any more.
+    ///
+    /// # Errors
+    /// [`CallError`] if it was not done, or takes too long.
+    pub(super) async fn wish_watch(&self, frozen: FrozenWatch) -> Result<EntryId, CallError> {
+        match self.ask(CHANGE_MAX, |ticket| Input::WishWatch { ticket, frozen }).await {
+            Ok(Word::WatchAnswer(result)) => Ok(result?),
+            Ok(_) => Err(OTHER_WORD),
+            Err(CallError::Failed(_)) => Err(CallError::Failed(
+                "the change is still under way; the watchlist will show whether it comes",
+            )),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Hands the engine's word to whoever asked. Everything else is given back.
     pub(super) fn answer(&self, effect: Effect) -> Option<Effect> {
         let (ticket, word) = match effect {
             Effect::Frozen { ticket, result } => (ticket, Word::Frozen(result)),
             Effect::Rules { ticket, rules } => (ticket, Word::Rules(rules)),
             Effect::Answer { ticket, result } => (ticket, Word::Answer(result)),
+            Effect::WatchFrozen { ticket, result } => (ticket, Word::WatchFrozen(result)),
+            Effect::Entries { ticket, revision, entries } => (ticket, Word::Entries(revision, entries)),
+            Effect::WatchAnswer { ticket, result } => (ticket, Word::WatchAnswer(result)),
             other => return Some(other),
         };
         let asker = self.lock().waiting.remove(&ticket);

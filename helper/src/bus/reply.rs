@@ -8,7 +8,7 @@ use zbus::{Connection, Message, MessageStream, message::Flags};
 
 use crate::{
     bus::{authority::Refusal, limits::Exceeded},
-    engine::input::WishError,
+    engine::input::{WatchError, WishError},
 };
 
 /// Why a call is answered with an error. The text is for a developer's eyes and repeats nothing of the call.
@@ -23,6 +23,9 @@ pub enum CallError {
     /// The engine, or what enforces rules, could not do it.
     #[error("{0}")]
     Wish(#[from] WishError),
+    /// The engine, or what keeps the watchlist, could not do it.
+    #[error("{0}")]
+    Watch(#[from] WatchError),
     /// An argument is not what the method takes.
     #[error("{0}")]
     Invalid(&'static str),
@@ -45,11 +48,23 @@ impl CallError {
                 error::INTERACTION_REQUIRED
             }
             Self::Refused(_) | Self::Unchanged(_) => error::NOT_AUTHORIZED,
-            Self::Wish(WishError::UnknownId(_)) => error::UNKNOWN_ID,
-            Self::Invalid(_) | Self::Wish(WishError::Invalid(_)) => error::INVALID_ARGUMENT,
-            Self::Limit(_) | Self::Wish(WishError::TooMany(_)) => error::LIMITS_EXCEEDED,
-            Self::Wish(WishError::Unavailable(_)) => error::UNAVAILABLE,
-            Self::Failed(_) | Self::Wish(WishError::Failed(_)) => error::FAILED,
+            Self::Wish(error) => match error {
+                WishError::UnknownId(_) => error::UNKNOWN_ID,
+                WishError::Invalid(_) => error::INVALID_ARGUMENT,
+                WishError::TooMany(_) => error::LIMITS_EXCEEDED,
+                WishError::Unavailable(_) => error::UNAVAILABLE,
+                WishError::Failed(_) => error::FAILED,
+            },
+            Self::Watch(error) => match error {
+                WatchError::UnknownId => error::UNKNOWN_ID,
+                WatchError::Invalid(_) => error::INVALID_ARGUMENT,
+                WatchError::Changed => error::CHANGED,
+                WatchError::TooMany(_) => error::LIMITS_EXCEEDED,
+                WatchError::Failed(_) => error::FAILED,
+            },
+            Self::Invalid(_) => error::INVALID_ARGUMENT,
+            Self::Limit(_) => error::LIMITS_EXCEEDED,
+            Self::Failed(_) => error::FAILED,
             Self::Standard(name, _) => name,
         }
     }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sekhmet_common::bus::{MONITOR, PATH, RULES};
+use sekhmet_common::bus::{MONITOR, PATH, RULES, WATCHLIST};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use zbus::{Connection, Message, MessageStream, Variant, names::OwnedUniqueName};
 
@@ -18,7 +18,7 @@ use crate::{
     bus::{
         actions::{WatchAll, WatchOwn},
         authority::{Caller, Refusal, allows_interaction, user_of},
-        errand::Errand,
+        errand::{Errand, Task},
         lease::{CallPlace, Opening, Order, Report},
         limits::{Exceeded, Limits, Permit},
         monitor::{self, OpenRequest},
@@ -29,6 +29,7 @@ use crate::{
         rules::RulesRequest,
         shared::Shared,
         stream::frames,
+        watchlist::WatchlistRequest,
     },
     engine::input::{ClientId, Effect, Input, Scope},
 };
@@ -181,7 +182,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Finds what is called. Answers at once, except for streams and rules, which get a task.
+    /// Finds what is called. Answers at once, except for streams, rules and the watchlist, which get a task.
     async fn dispatch(
         &mut self,
         call: &Message,
@@ -218,7 +219,11 @@ impl<'a> Service<'a> {
             }
             (RULES | "", _) => {
                 let request = RulesRequest::parse(member, call).ok_or(NO_METHOD)??;
-                self.run_errand(request, call, caller, place, now)?;
+                self.run_errand(Task::Rules(request), call, caller, place, now)?;
+            }
+            (WATCHLIST, _) => {
+                let request = WatchlistRequest::parse(member, call).ok_or(NO_METHOD)??;
+                self.run_errand(Task::Watchlist(request), call, caller, place, now)?;
             }
             _ => return Err(NO_METHOD),
         }
@@ -256,7 +261,7 @@ impl<'a> Service<'a> {
 
     fn run_errand(
         &mut self,
-        request: RulesRequest,
+        task: Task,
         call: &Message,
         caller: &Caller,
         place: Permit,
@@ -269,7 +274,7 @@ impl<'a> Service<'a> {
             questions: self.shared.questions.clone(),
             call_places: self.call_places(call, caller, place, now)?,
         };
-        tokio::spawn(errand.run(request));
+        tokio::spawn(errand.run(task));
         Ok(())
     }
 
@@ -339,10 +344,7 @@ impl<'a> Service<'a> {
                 }
             }
             // Other edges' business, or handed over by `Outlet::send` already.
-            Effect::Identify(_) | Effect::Watched(_) | Effect::WatchNames(_) | Effect::Change(_) => {}
-            Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => {}
-            Effect::WatchFrozen { .. } | Effect::Entries { .. } | Effect::WatchAnswer { .. } => {}
-            Effect::Keep(_) => {}
+            _ => {}
         }
     }
 

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use sekhmet_common::bus::{ACTION_BLOCK_ADD, error};
+use sekhmet_common::{
+    bus::{ACTION_BLOCK_ADD, ACTION_CONFIGURE, ACTION_WATCH_OWN, error},
+    watch::Owner,
+};
 use sekhmet_helper::{
     bus::actions::{ACTIONS, Operation},
     engine::input::{Input, Scope},
@@ -13,6 +16,7 @@ use zbus::{Connection, message::Flags};
 use crate::{
     rules::{add, program, release, remove},
     stage::{Enforcer, Stage, frame, open},
+    watchlist::{self, change, draft, switch},
 };
 
 const QUIET: Flags = Flags::empty();
@@ -39,6 +43,25 @@ async fn perform(
             a_rule(stage).await;
             assert_ne!(release(caller, flags).await?, 0);
         }
+        Operation::EntryAddOwn => {
+            watchlist::add(caller, stage, &draft("~/added.key"), flags).await?;
+        }
+        Operation::EntryAdd => {
+            watchlist::add(caller, stage, &draft("/etc/added.key"), flags).await?;
+        }
+        Operation::EntryRemoveOwn => {
+            let id = an_entry(stage, caller, "~/made.key").await;
+            watchlist::remove(caller, stage, id, flags).await?;
+        }
+        Operation::EntryRemove => {
+            let id = an_entry(stage, caller, "/etc/made.key").await;
+            watchlist::remove(caller, stage, id, flags).await?;
+        }
+        Operation::EntrySetOwn => {
+            let id = an_entry(stage, caller, "~/made.key").await;
+            watchlist::set(caller, stage, id, &switch(false), flags).await?;
+        }
+        Operation::EntrySet => watchlist::set(caller, stage, 1, &switch(true), flags).await?,
     }
     Ok(())
 }
@@ -55,12 +78,35 @@ async fn a_rule(stage: &Stage) -> u64 {
     id
 }
 
+/// Adds an entry of the caller's, whatever polkit says at the moment. That it was asked for is not noted.
+async fn an_entry(stage: &Stage, caller: &Connection, pattern: &str) -> u32 {
+    let verdicts = [ACTION_WATCH_OWN, ACTION_CONFIGURE].map(|action| (action, stage.polkit.verdict(action)));
+    verdicts.iter().for_each(|(action, _)| stage.polkit.set(action, Verdict::Allow));
+    let id = watchlist::add(caller, stage, &draft(pattern), QUIET).await.unwrap();
+    stage.polkit.forget_check();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    verdicts.into_iter().for_each(|(action, verdict)| stage.polkit.set(action, verdict));
+    stage.seen.try_iter().for_each(drop);
+    id
+}
+
 /// What the engine hears when an operation is allowed.
 fn heard(stage: &Stage, operation: Operation, uid: u32) {
     let found = stage.hears(|input| match (operation, input) {
         (Operation::WatchOwn, Input::Subscribe { scope, .. }) => Some(*scope == Scope::Own(uid)),
         (Operation::WatchAll, Input::Subscribe { scope, .. }) => Some(*scope == Scope::All),
-        (_, Input::Wish { wish, .. }) => Some(wish.by == uid),
+        (
+            Operation::BlockAdd | Operation::BlockRemove | Operation::BlockRelease,
+            Input::Wish { wish, .. },
+        ) => Some(wish.by == uid),
+        (
+            Operation::EntryAddOwn | Operation::EntryRemoveOwn | Operation::EntrySetOwn,
+            Input::WishWatch { frozen, .. },
+        ) => Some(frozen.owner == Owner::User(uid)),
+        (
+            Operation::EntryAdd | Operation::EntryRemove | Operation::EntrySet,
+            Input::WishWatch { frozen, .. },
+        ) => Some(matches!(frozen.owner, Owner::System | Owner::Default)),
         _ => None,
     });
     assert!(found, "{operation:?}");
@@ -71,6 +117,8 @@ fn details(operation: Operation) -> Vec<&'static str> {
     match operation {
         Operation::WatchOwn | Operation::WatchAll => Vec::new(),
         Operation::BlockAdd | Operation::BlockRemove | Operation::BlockRelease => vec!["duration", "target"],
+        Operation::EntryAddOwn | Operation::EntryRemoveOwn | Operation::EntrySetOwn => Vec::new(),
+        Operation::EntryAdd | Operation::EntryRemove | Operation::EntrySet => vec!["target"],
     }
 }
 
@@ -107,7 +155,12 @@ async fn every_row_against_every_answer() {
                     (Ok(()), None) => heard(&stage, operation, uid),
                     (Err(name), Some(expected)) => {
                         assert_eq!(name, *expected, "{cell}");
-                        let effect = |i: &Input| matches!(i, Input::Subscribe { .. } | Input::Wish { .. });
+                        let effect = |i: &Input| {
+                            matches!(
+                                i,
+                                Input::Subscribe { .. } | Input::Wish { .. } | Input::WishWatch { .. }
+                            )
+                        };
                         assert!(!stage.seen.try_iter().any(|input| effect(&input)), "{cell}");
                     }
                     (got, expected) => panic!("{cell}: {got:?} instead of {expected:?}"),
@@ -137,10 +190,26 @@ async fn without_polkit_root_alone_may() {
     let stage = Stage::enforcing(Enforcer::Obeys).await;
     stage.polkit.set(ACTION_BLOCK_ADD, Verdict::Allow);
     let rules = [a_rule(&stage).await, a_rule(&stage).await];
+    let own = {
+        stage.polkit.set(ACTION_WATCH_OWN, Verdict::Allow);
+        let callers = [stage.bus.connect_as(0).await.unwrap(), stage.bus.connect_as(1).await.unwrap()];
+        [
+            an_entry(&stage, &callers[0], "~/a.key").await,
+            an_entry(&stage, &callers[0], "~/b.key").await,
+            an_entry(&stage, &callers[1], "~/a.key").await,
+        ]
+    };
+    let revision = stage.revision();
     stage.polkit.stop().await.unwrap();
     let options = program("/usr/bin/added", "1h");
     for (uid, flags) in [(1, QUIET), (1, ASK), (0, QUIET)] {
         let caller = stage.bus.connect_as(uid).await.unwrap();
+        // Each change that is made makes another list.
+        let mut made = revision;
+        let mut next = || {
+            made += 1;
+            if uid == 0 { made - 1 } else { revision }
+        };
         for operation in Operation::ALL {
             let done = match operation {
                 Operation::WatchOwn | Operation::WatchAll => {
@@ -149,6 +218,18 @@ async fn without_polkit_root_alone_may() {
                 Operation::BlockAdd => add(&caller, &options, flags).await.map(drop),
                 Operation::BlockRemove => remove(&caller, rules[0], flags).await,
                 Operation::BlockRelease => release(&caller, flags).await.map(|n| assert_eq!(n, 2)),
+                Operation::EntryAddOwn => change(&caller, "Add", flags, &(next(), draft("~/c.key"))).await,
+                Operation::EntryAdd => change(&caller, "Add", flags, &(next(), draft("/etc/c.key"))).await,
+                Operation::EntryRemoveOwn => {
+                    let id = if uid == 0 { own[0] } else { own[2] };
+                    change(&caller, "Remove", flags, &(next(), id)).await
+                }
+                Operation::EntryRemove => change(&caller, "Remove", flags, &(next(), 10_000_u32)).await,
+                Operation::EntrySetOwn => {
+                    let id = if uid == 0 { own[1] } else { own[2] };
+                    change(&caller, "Set", flags, &(next(), id, switch(false))).await
+                }
+                Operation::EntrySet => change(&caller, "Set", flags, &(next(), 1_u32, switch(false))).await,
             };
             let expected = if uid == 0 { Ok(()) } else { Err(error::NOT_AUTHORIZED.to_owned()) };
             assert_eq!(done, expected, "{operation:?} uid {uid}");

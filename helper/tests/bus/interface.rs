@@ -4,14 +4,14 @@ use std::{collections::HashMap, time::Duration};
 
 use sekhmet_client::{Command, CommandError, Outcome, rules};
 use sekhmet_common::{
-    bus::{API_MINOR, COVERAGE_KINDS, COVERAGE_SOURCES, COVERAGE_UPTIME_MS, RULES},
+    bus::{API_MINOR, COVERAGE_KINDS, COVERAGE_SOURCES, COVERAGE_UPTIME_MS, RULES, WATCHLIST},
     coverage::Mode,
     process::ProcessId,
     rule::{Answer, Draft, Extent, Lifetime, RuleId, Wanted, Ways},
 };
 use sekhmet_helper::{
     bus::{
-        actions::{ACTIONS, FILTERED_METHOD, OPEN_PROPERTIES, Operation},
+        actions::{ACTIONS, FILTERED_METHODS, OPEN_PROPERTIES, Operation},
         monitor::XML,
     },
     engine::input::{Deed, Input, StatusReport, Wish},
@@ -22,6 +22,7 @@ use zbus::{OwnedVariant, message::Flags};
 use crate::{
     rules::program,
     stage::{Enforcer, MONITOR, PROCESS, Stage, call},
+    watchlist::{draft, switch},
 };
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
@@ -76,7 +77,7 @@ async fn rules_answer_as_the_file_says() {
     let caller = stage.bus.connect_as(1).await.unwrap();
     let mut methods: Vec<&str> = described(RULES, "method", "name").iter().map(|(name, _)| *name).collect();
     assert_eq!(methods, ["Add", "Remove", "Release", "List"]);
-    methods.retain(|method| *method != FILTERED_METHOD.1);
+    methods.retain(|method| !FILTERED_METHODS.contains(&(RULES, *method)));
     let guarded = Operation::ALL.map(Operation::row).into_iter().filter(|row| row.interface == RULES);
     assert_eq!(methods, guarded.map(|row| row.method).collect::<Vec<_>>(), "every method has its row");
     let arguments = [("options", "a{sv}"), ("id", "t"), ("id", "t"), ("count", "t"), ("rules", "aa{sv}")];
@@ -86,6 +87,42 @@ async fn rules_answer_as_the_file_says() {
     let removed = call(&caller, RULES, "Remove", QUIET, &1_u64).await.unwrap();
     let released = call(&caller, RULES, "Release", QUIET, &()).await.unwrap();
     for (reply, signature) in [(added, "t"), (listed, "aa{sv}"), (removed, ""), (released, "t")] {
+        assert_eq!(reply.body().signature().to_string(), signature);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_watchlist_answers_as_the_file_says() {
+    let stage = Stage::enforcing(Enforcer::Obeys).await;
+    for action in ACTIONS {
+        stage.polkit.set(action.id, Verdict::Allow);
+    }
+    let caller = stage.bus.connect_as(1).await.unwrap();
+    let methods: Vec<&str> = described(WATCHLIST, "method", "name").iter().map(|(name, _)| *name).collect();
+    assert_eq!(methods, ["Get", "Add", "Remove", "Set"]);
+    for method in methods {
+        let is_guarded =
+            Operation::ALL.iter().any(|o| (o.row().interface, o.row().method) == (WATCHLIST, method));
+        assert!(is_guarded != FILTERED_METHODS.contains(&(WATCHLIST, method)), "{method}");
+    }
+    let arguments = [
+        ("revision", "t"),
+        ("entries", "aa{sv}"),
+        ("revision", "t"),
+        ("entry", "a{sv}"),
+        ("id", "u"),
+        ("revision", "t"),
+        ("id", "u"),
+        ("revision", "t"),
+        ("id", "u"),
+        ("changes", "a{sv}"),
+    ];
+    assert_eq!(described(WATCHLIST, "arg", "type"), arguments);
+    let got = call(&caller, WATCHLIST, "Get", QUIET, &()).await.unwrap();
+    let added = call(&caller, WATCHLIST, "Add", QUIET, &(3_u64, draft("/etc/x"))).await.unwrap();
+    let set = call(&caller, WATCHLIST, "Set", QUIET, &(4_u64, 10_002_u32, switch(false))).await.unwrap();
+    let removed = call(&caller, WATCHLIST, "Remove", QUIET, &(5_u64, 10_002_u32)).await.unwrap();
+    for (reply, signature) in [(got, "(taa{sv})"), (added, "u"), (set, ""), (removed, "")] {
         assert_eq!(reply.body().signature().to_string(), signature);
     }
 }

@@ -9,3 +9,4 @@ mod policy;
 mod rules;
 mod rules_malformed;
 mod stage;
+mod watchlist;

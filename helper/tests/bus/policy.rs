@@ -68,7 +68,7 @@ async fn everybody_may_call_the_named_interfaces_and_no_others() {
 #[test]
 fn the_file_names_a_destination_in_every_line_and_no_star() {
     let rules: Vec<&str> = FILE.lines().filter(|l| l.contains("send_")).collect();
-    assert_eq!(rules.len(), 5);
+    assert_eq!(rules.len(), 6);
     for rule in rules {
         assert!(
             rule.contains("send_destination=\"org.sekhmet.Helper1\"") && rule.contains("send_interface="),

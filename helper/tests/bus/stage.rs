@@ -3,6 +3,10 @@
 use std::{
     collections::HashMap,
     os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,6 +21,7 @@ use sekhmet_common::{
     mirror::Mirror,
     process::ProcessId,
     time::Timestamp,
+    watch::{Entry, EntryId, Owner, Severity},
     wire,
 };
 use sekhmet_helper::{
@@ -24,8 +29,8 @@ use sekhmet_helper::{
     engine::{
         Engine, Limits, Start,
         input::{
-            Applied, Effect, Identity, IdentityRequest, Input, Observation, ProcessImage, ProcessKey,
-            ProgramKey, Scope, StatusReport, Uids,
+            Applied, Effect, Home, Identity, IdentityRequest, Input, Keep, Observation, ProcessImage,
+            ProcessKey, ProgramKey, Scope, StatusReport, Uids, Watchlist,
         },
     },
     run::owner::{self, Edges, Fold},
@@ -42,6 +47,7 @@ pub(crate) struct Stage {
     pub(crate) notices: Receiver<Notice>,
     pub(crate) seen: Receiver<Input>,
     events: Sender<Input>,
+    revision: Arc<AtomicU64>,
     _stop: Sender<()>,
 }
 
@@ -52,7 +58,15 @@ impl Stage {
 
     /// A helper with the real engine, and edges that enforce whatever they are asked for, or cannot.
     pub(crate) async fn enforcing(edges: Enforcer) -> Self {
-        Self::on(bus::limits::Figures::default(), |note| Enforcing::new(edges, note)).await
+        let revision = Arc::new(AtomicU64::new(watchlist().revision));
+        let fold = |note| Enforcing::new(edges, note, Arc::clone(&revision));
+        let stage = Self::on(bus::limits::Figures::default(), fold).await;
+        Self { revision, ..stage }
+    }
+
+    /// Which watchlist is in force.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision.load(Ordering::Acquire)
     }
 
     pub(crate) async fn with(figures: bus::limits::Figures) -> Self {
@@ -86,7 +100,7 @@ impl Stage {
             stop: stopped,
         };
         owner::start(fold(note), edges).unwrap();
-        let stage = Self { bus, polkit, notices, seen, events, _stop: stop };
+        let stage = Self { bus, polkit, notices, seen, events, revision: Arc::default(), _stop: stop };
         stage.serving();
         stage
     }
@@ -145,11 +159,32 @@ pub(crate) enum Enforcer {
     Absent,
 }
 
+/// The list that every enforcing stage begins with.
+fn watchlist() -> Watchlist {
+    let entry = |id, pattern: &str, owner| Entry {
+        id: EntryId(id),
+        pattern: pattern.into(),
+        label: "a label".into(),
+        group: "a group".into(),
+        severity: Severity::High,
+        expected: vec!["/usr/bin/ssh".into()],
+        owner,
+        enabled: true,
+    };
+    let entries = vec![
+        entry(1, "/etc/shadow", Owner::Default),
+        entry(10_000, "/etc/made-by-admin", Owner::System),
+        entry(10_001, "~/made-by-owner", Owner::User(OWNER)),
+    ];
+    Watchlist { revision: 3, next_id: 10_002, entries }
+}
+
 /// The real engine. What it orders is done, or not, at once.
 struct Enforcing {
     engine: Engine,
     edges: Enforcer,
     note: Sender<Input>,
+    revision: Arc<AtomicU64>,
 }
 
 /// The user to whom the process belongs that every enforcing stage has, its PID and its program.
@@ -160,7 +195,7 @@ pub(crate) const EXE: &str = "/usr/bin/curl";
 pub(crate) const PROCESS: u64 = 1;
 
 impl Enforcing {
-    fn new(edges: Enforcer, note: Sender<Input>) -> Self {
+    fn new(edges: Enforcer, note: Sender<Input>, revision: Arc<AtomicU64>) -> Self {
         let at = Timestamp::now();
         let engine = Engine::new(Start {
             version: "stage".into(),
@@ -169,7 +204,7 @@ impl Enforcing {
             limits: Limits::default(),
             host_mnt_ns: 1,
         });
-        let mut this = Self { engine, edges, note };
+        let mut this = Self { engine, edges, note, revision };
         let image = ProcessImage {
             key: ProcessKey { tgid: PID, start_ns: 1 },
             parent: None,
@@ -192,6 +227,9 @@ impl Enforcing {
             }
         }
         this.fold(Input::CanEnforce(edges != Enforcer::Absent), at);
+        let home = |uid| Home { uid, path: format!("/home/{uid}").into() };
+        this.fold(Input::Homes([0, 1, 2, 3, 7, 65534].map(home).to_vec()), at);
+        this.fold(Input::WatchlistKept(watchlist()), at);
         this
     }
 
@@ -205,6 +243,16 @@ impl Enforcing {
                         _ => Err("the disk is full".to_owned()),
                     };
                     done.extend(self.fold(Input::Applied { id: change.id, result }, now));
+                }
+                Effect::Keep(Keep::Watchlist { change, list }) => {
+                    let result = match self.edges {
+                        Enforcer::Obeys => {
+                            self.revision.store(list.revision, Ordering::Release);
+                            Ok(())
+                        }
+                        _ => Err("the disk is full".to_owned()),
+                    };
+                    done.extend(self.fold(Input::WatchlistSaved { change, result }, now));
                 }
                 other => done.push(other),
             }

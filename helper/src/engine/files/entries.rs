@@ -147,14 +147,40 @@ impl Engine {
 
     fn frozen(&self, request: WatchRequest) -> FreezeWatchResult {
         let entries = &self.files.entries;
-        let owner = match &request.deed {
-            WatchDeed::Add { owner, .. } => *owner,
-            WatchDeed::Remove(id) | WatchDeed::Set(id, _) => {
-                entries.all.get(id).ok_or(WatchError::UnknownId)?.owner
+        let of = |id: &EntryId| entries.all.get(id).ok_or(WatchError::UnknownId);
+        let (owner, target) = match &request.deed {
+            WatchDeed::Add { owner, draft } => (*owner, format!("watch {}", draft.pattern)),
+            WatchDeed::Remove(id) => {
+                let entry = of(id)?;
+                (entry.owner, format!("no longer watch {}", entry.pattern))
+            }
+            WatchDeed::Set(id, change) => {
+                let entry = of(id)?;
+                (entry.owner, change_in_words(entry, change))
             }
         };
-        entries.changed(&request)?;
-        Ok(FrozenWatch { request, owner })
+        let homeless = match owner {
+            Owner::User(uid) if !self.files.homes.has(uid) => {
+                Some(WatchError::Invalid("nobody knows where this user lives".into()))
+            }
+            _ => None,
+        };
+        let problem = homeless.or(entries.changed(&request).err());
+        Ok(FrozenWatch { request, owner, target, problem })
+    }
+}
+
+/// What a change of an entry does, in words.
+fn change_in_words(entry: &Entry, change: &EntryChange) -> String {
+    let pattern = &entry.pattern;
+    let more = EntryChange { enabled: None, ..change.clone() } != EntryChange::default();
+    match (change.enabled, more) {
+        (Some(true), false) => format!("watch {pattern}"),
+        (Some(false), _) => format!("no longer watch {pattern}"),
+        _ => match change.pattern.as_ref().filter(|other| *other != pattern) {
+            Some(other) => format!("watch {other} in place of {pattern}"),
+            None => format!("who may open {pattern}, and how grave it is"),
+        },
     }
 }
 

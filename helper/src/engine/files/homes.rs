@@ -40,6 +40,11 @@ impl Homes {
         all
     }
 
+    /// Whether it is known where a user lives.
+    pub(super) fn has(&self, uid: u32) -> bool {
+        self.by_path.values().any(|uids| uids.contains(&uid))
+    }
+
     /// The homes that a path with these parts lies in, the outermost first.
     pub(super) fn around<'a>(&'a self, parts: &'a [&'a [u8]]) -> impl Iterator<Item = At<'a>> {
         let deepest = self.depth_max.max(2).min(parts.len().saturating_sub(1));

@@ -121,6 +121,10 @@ pub struct FrozenWatch {
     pub request: WatchRequest,
     /// Whose entry it is about.
     pub owner: Owner,
+    /// What will be done, in words for the question.
+    pub target: String,
+    /// Why it cannot be done, as things stand. That is for those alone who could have it done.
+    pub problem: Option<WatchError>,
 }
 
 /// Why the watchlist was not changed.
