@@ -2,12 +2,14 @@
 
 use core::{ffi::c_void, ptr::read_volatile};
 
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_sock_from_file};
+use aya_ebpf::helpers::generated::{
+    bpf_get_current_pid_tgid, bpf_get_socket_cookie, bpf_sock_from_file,
+};
 use sekhmet_common::kernel::{
     CoverRow, FileRow, ProcessKey, SocketPolicy, SocketState, Tuple, socket_flag, stat,
 };
 
-use super::{HELPER_TGID, add_rules, is_host, is_ours, mark_of_socket, prune, subject};
+use super::{add_rules, is_host, is_ours, mark_of_socket, prune, subject};
 use crate::{
     maps::{BOUND_SOCKETS, SOCKETS, STATS, bump},
     net::{
@@ -52,10 +54,8 @@ pub fn held(ctx: *mut c_void) -> i32 {
             is_owner = owner.tgid == holder.tgid && owner.start_ns == holder.start_ns;
             flags = read_volatile(&raw const (*state).flags);
         }
-        if let Some(bound) = bind(socket, &holder, is_owner) {
-            let fd: u32 = read_volatile(ctx.cast::<u8>().add(16).cast());
-            tell(ctx, socket, bound, holder, fd, flags);
-        }
+        let fd: u32 = read_volatile(ctx.cast::<u8>().add(16).cast());
+        tell(ctx, socket, bind(socket, &holder, is_owner), holder, fd, flags);
     }
     0
 }
@@ -76,20 +76,21 @@ pub fn owned(ctx: *mut c_void) -> i32 {
         if !is_bound && BOUND_SOCKETS.get(socket).is_none() {
             return 0;
         }
-        if let Some(bound) = bind(socket, &owner, is_bound) {
-            tell(ctx, socket, bound, owner, NO_FD, read_volatile(&raw const (*state).flags));
-        }
+        let flags = read_volatile(&raw const (*state).flags);
+        tell(ctx, socket, bind(socket, &owner, is_bound), owner, NO_FD, flags);
     }
     0
 }
 
-/// iter/task_file: what the helper has open, by the names that programs have in the kernel.
+/// iter/task_file: what whoever reads this has open, by the names that programs have in the kernel.
 #[inline(always)]
 pub fn files(ctx: *mut c_void) -> i32 {
     unsafe {
         let holder: *const u8 = iterated(ctx, 8);
         let file: *const u8 = iterated(ctx, 24);
-        if holder.is_null() || file.is_null() || read::<u32>(holder, &TASK_TGID) != HELPER_TGID.load() {
+        // The kernel's own number of the reader: in a PID namespace of its own it knows itself by another one.
+        let reader = (bpf_get_current_pid_tgid() >> 32) as u32;
+        if holder.is_null() || file.is_null() || read::<u32>(holder, &TASK_TGID) != reader {
             return 0;
         }
         let fd: u32 = read_volatile(ctx.cast::<u8>().add(16).cast());
@@ -121,7 +122,7 @@ unsafe fn bind(socket: *const u8, holder: &ProcessKey, is_owner: bool) -> Option
             Some(policy) => {
                 // Several processes may hold it.
                 if !add_rules(&mut (*bound).user, &policy) {
-                    bump(&STATS, stat::SOCKET_UNBOUND);
+                    bump(&STATS, stat::POLICY_FULL);
                 }
             }
             // The owner lives and is bound to nothing any more.
@@ -137,23 +138,29 @@ unsafe fn bind(socket: *const u8, holder: &ProcessKey, is_owner: bool) -> Option
 unsafe fn tell(
     ctx: *mut c_void,
     socket: *const u8,
-    bound: *mut SocketPolicy,
+    bound: Option<*mut SocketPolicy>,
     holder: ProcessKey,
     fd: u32,
     flags: u32,
 ) {
     unsafe {
-        let refused = mark_of_socket(&*bound);
+        let refused = bound.map_or(0, |bound| mark_of_socket(&*bound));
         let mark: u32 = read(socket, &SK_MARK);
         if refused == 0 && !is_ours(mark) {
             return;
         }
         let net: *const u8 = read(socket, &SKC_NET);
         let net_ns = read(net, &NET_INUM);
-        if !is_ours(mark) {
-            (*bound).own_mark = mark;
-        }
-        let wanted = if refused != 0 && is_host(net_ns) { refused } else { (*bound).own_mark };
+        let wanted = match bound {
+            Some(bound) => {
+                if !is_ours(mark) {
+                    (*bound).own_mark = mark;
+                }
+                if refused != 0 && is_host(net_ns) { refused } else { (*bound).own_mark }
+            }
+            // A former helper's: here nobody knows what was there before.
+            None => mark,
+        };
         let mut row = CoverRow {
             holder,
             cookie: bpf_get_socket_cookie(socket.cast_mut().cast()),

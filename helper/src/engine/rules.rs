@@ -65,6 +65,8 @@ pub(super) struct Rules {
     refusals: Refusals,
     /// Whom a former helper bound, until they are known: their parents may have ended.
     bound_before: BTreeMap<ProcessKey, Vec<RuleId>>,
+    /// Processes that were bound by what they execute, and whose open sockets nobody has seen to yet.
+    to_follow: BTreeSet<ProcessKey>,
     /// What is to be said or done at the end of this step.
     orders: Vec<Effect>,
 }

@@ -5,7 +5,12 @@
 mod judge;
 mod lasting;
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use sekhmet_common::{
@@ -138,6 +143,7 @@ impl Enforcer {
                 self.lift(&[binding.rule.id]);
             }),
             ChangeStep::Extend(binding) => self.enforce(binding),
+            ChangeStep::Follow(processes) => self.judge.follow(processes).map(|()| Applied::default()),
             ChangeStep::Remove(ids) => {
                 self.lift(ids);
                 Ok(Applied::default())
@@ -153,10 +159,13 @@ impl Enforcer {
         done
     }
 
-    /// Puts the firewall's table back if somebody removed or changed it, and makes up for what the service manager
-    /// could not be told.
+    /// Puts the firewall's table back if somebody removed or changed it, sees to sockets that changed hands, and makes
+    /// up for what the service manager could not be told.
     pub fn look_after(&mut self) {
         self.look_after_table();
+        if let Err(reason) = self.judge.patrol() {
+            tracing::warn!(reason, "sockets that blocked processes have received are not blocked");
+        }
         self.keep_or_clear();
     }
 
@@ -334,8 +343,14 @@ pub fn start(
     done: Sender<Input>,
 ) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("rules".into()).spawn(move || {
+        let mut next_look = Instant::now() + LOOK_EVERY;
         loop {
-            match changes.recv_timeout(LOOK_EVERY) {
+            // Also while changes come in all the time.
+            if Instant::now() >= next_look {
+                enforcer.look_after();
+                next_look = Instant::now() + LOOK_EVERY;
+            }
+            match changes.recv_deadline(next_look) {
                 Ok(change) => {
                     let result = enforcer.apply(&change);
                     if let Err(reason) = &result {
@@ -345,7 +360,7 @@ pub fn start(
                         return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => enforcer.look_after(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }

@@ -90,6 +90,15 @@ impl Judge for FakeJudge {
         self.notes.note("settle".into())
     }
 
+    fn follow(&mut self, processes: &[ProcessKey]) -> Result<(), String> {
+        let ids: Vec<u32> = processes.iter().map(|k| k.tgid).collect();
+        self.notes.note(format!("follow {ids:?}"))
+    }
+
+    fn patrol(&mut self) -> Result<(), String> {
+        self.notes.note("patrol".into())
+    }
+
     fn sweep(&mut self) -> Result<(), String> {
         self.notes.note("sweep".into())
     }
@@ -294,4 +303,27 @@ fn a_table_that_was_left_is_not_made_again() {
     let (mut enforcer, _said) = leaving(enforcer(&notes, Some(&firewall), &dir), true);
     enforcer.restore(vec![rule(5)], &[]);
     assert_eq!((firewall.installs(), notes.take()[0].as_str()), (1, "firewall true"));
+}
+
+#[test]
+fn sockets_that_change_hands_are_seen_to_also_while_changes_come_in() {
+    let mut scene = scene();
+    scene.enforcer.apply(&add(&rule(5))).unwrap();
+    scene.notes.take();
+    let notes = scene.notes.clone();
+    let (orders, changes) = crossbeam_channel::unbounded();
+    let (done, answers) = crossbeam_channel::unbounded();
+    let thread = start(scene.enforcer, changes, done).unwrap();
+    let until = Instant::now() + 3 * LOOK_EVERY;
+    let mut found = Vec::new();
+    while !found.contains(&"patrol".to_owned()) && Instant::now() < until {
+        let step = ChangeStep::Follow(vec![ProcessKey { tgid: 12, start_ns: 1 }]);
+        orders.send(Change { id: ChangeId(2), step, keep: None }).unwrap();
+        assert!(matches!(answers.recv().unwrap(), Input::Applied { result: Ok(_), .. }));
+        found.extend(notes.take());
+        thread::sleep(LOOK_EVERY / 20);
+    }
+    drop(orders);
+    thread.join().unwrap();
+    assert!(found.contains(&"follow [12]".to_owned()) && found.contains(&"patrol".to_owned()), "{found:?}");
 }

@@ -1,0 +1,216 @@
+//! What a helper takes over from one before it, and how files are named: before the right to load is given away.
+
+use std::{
+    fs::{self, File},
+    net::UdpSocket,
+    os::fd::AsFd,
+    path::Path,
+    process::{Command, ExitCode, Stdio},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, open},
+    mount::{MountFlags, MountPropagationFlags, mount, mount_change, unmount, UnmountFlags},
+};
+use sekhmet_common::kernel::{
+    ProgramKey,
+    mark::{LOCAL_TOO, Mark},
+};
+use sekhmet_helper::kernel::{
+    self, Kernel, Options,
+    policy::{FormerMarks, Policies},
+};
+
+use crate::{
+    blocking::victim::{V4, Victim},
+    child,
+    tap::Tap,
+};
+
+/// The word of a child that begins another numbering of processes, and that of the one inside.
+pub(crate) const OUTSIDE: &str = "renumber";
+/// See [`OUTSIDE`].
+pub(crate) const INSIDE: &str = "renumbered";
+
+const RULE: u32 = 9;
+
+pub(crate) fn run(tap: &mut Tap) {
+    let (Ok(first), Ok(second)) = (load(), load()) else {
+        return tap.skip("a helper after another", "this process may load nothing");
+    };
+    own_marks(tap, first, second);
+    numbering(tap);
+    overlay(tap);
+}
+
+fn load() -> Result<Kernel, kernel::LoadError> {
+    kernel::load(&Options::default())
+}
+
+/// A program's own mark comes back also when the rule ends under another helper than that which began it.
+fn own_marks(tap: &mut Tap, mut first: Kernel, mut second: Kernel) {
+    let mut victim = Victim::start();
+    let to = UdpSocket::bind((V4, 0)).unwrap().local_addr().unwrap();
+    let (kept, freed) = (victim.connected("udp4", to).unwrap(), victim.connected("udp4", to).unwrap());
+    if victim.ask(&format!("setmark {kept} 2748")).and(victim.ask(&format!("setmark {freed} 2749"))).is_err() {
+        return tap.skip("a program's own mark outlives the helper", "this process may set no mark");
+    }
+    let mut before = first.take_policies().unwrap();
+    before.set_firewall(true).unwrap();
+    block(&mut before, &victim);
+    before.enforce().unwrap();
+    let wanted = i64::from(Mark::refused(RULE, LOCAL_TOO).unwrap().bits());
+    let marked = (victim.ask(&format!("mark {kept}")), victim.ask(&format!("mark {freed}")));
+    tap.check("a former helper marks", marked == (Ok(wanted), Ok(wanted)), &format!("{marked:?}"));
+    let left: Vec<FormerMarks> = before
+        .lasting()
+        .into_iter()
+        .filter(|(name, _)| FormerMarks::is_named(name))
+        .map(|(_, map)| FormerMarks::verify(map.try_clone_to_owned().unwrap()).unwrap())
+        .collect();
+    tap.check("what it knows of sockets can be kept", left.len() == 1, &format!("{left:?}"));
+    let mut after = second.take_policies().unwrap();
+    after.set_firewall(true).unwrap();
+    after.take_over(left);
+    block(&mut after, &victim);
+    after.enforce().unwrap();
+    drop((before, first));
+    let marked = (victim.ask(&format!("mark {kept}")), victim.ask(&format!("mark {freed}")));
+    tap.check("the next one, too", marked == (Ok(wanted), Ok(wanted)), &format!("{marked:?}"));
+    after.clear_rule(RULE).unwrap();
+    let done = after.enforce().unwrap();
+    let own = (victim.ask(&format!("mark {kept}")), victim.ask(&format!("mark {freed}")));
+    let good = own == (Ok(2748), Ok(2749)) && done.restored == 2;
+    tap.check("a program's own mark outlives the helper", good, &format!("{own:?} {done:?}"));
+    drop((after, second));
+    left_over(tap, &mut victim, kept);
+}
+
+/// A rule that ended while there was no helper: the next one takes its marks off.
+fn left_over(tap: &mut Tap, victim: &mut Victim, place: i64) {
+    let (Ok(mut first), Ok(mut second)) = (load(), load()) else { return };
+    let mut before = first.take_policies().unwrap();
+    before.set_firewall(true).unwrap();
+    block(&mut before, victim);
+    before.enforce().unwrap();
+    let maps = before.lasting().into_iter().filter(|(name, _)| FormerMarks::is_named(name));
+    let left = maps.map(|(_, map)| FormerMarks::verify(map.try_clone_to_owned().unwrap()).unwrap()).collect();
+    drop((before, first));
+    let mut after = second.take_policies().unwrap();
+    after.take_over(left);
+    let done = after.enforce().unwrap();
+    let own = victim.ask(&format!("mark {place}"));
+    let good = own == Ok(2748) && done.restored >= 1;
+    tap.check("a mark that a former helper left is taken off", good, &format!("{own:?} {done:?}"));
+}
+
+fn block(policies: &mut Policies, victim: &Victim) {
+    policies.set_rule(Mark::refused(RULE, LOCAL_TOO).unwrap()).unwrap();
+    let key = policies.find_process(victim.pid()).unwrap().unwrap();
+    policies.bind(key, RULE).unwrap();
+}
+
+/// In a PID namespace of its own a helper finds the same name for a file.
+fn numbering(tap: &mut Tap) {
+    let name = "a file is named alike where processes have other numbers";
+    let mut kernel = load().unwrap();
+    let policies = kernel.take_policies().unwrap();
+    let here = policies.program_key(File::open("/proc/self/exe").unwrap().as_fd()).unwrap();
+    drop((policies, kernel));
+    let output = child::command(&[OUTSIDE]).stdout(Stdio::piped()).output().unwrap();
+    let there = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    if output.status.code() == Some(77) {
+        return tap.skip(name, "no PID namespace may be made");
+    }
+    tap.check(name, there == shown(here), &format!("{here:?} {there:?} {:?}", output.status));
+}
+
+fn shown(key: ProgramKey) -> String {
+    format!("{} {}", key.device, key.inode)
+}
+
+/// The child: its own children are numbered anew.
+#[expect(unsafe_code, reason = "a namespace for children")]
+pub(crate) fn renumber() -> ExitCode {
+    // SAFETY: concerns nothing but children to come.
+    if unsafe { libc::unshare(libc::CLONE_NEWPID) } != 0 {
+        return ExitCode::from(77);
+    }
+    let status = Command::new("/proc/self/exe").args([child::WORD, INSIDE]).status();
+    ExitCode::from(status.ok().and_then(|status| status.code()).map_or(1, |code| code as u8))
+}
+
+/// Its child: says how the kernel names this executable.
+pub(crate) fn renumbered() -> ExitCode {
+    let Ok(mut kernel) = load() else { return ExitCode::from(2) };
+    let key = kernel.take_policies().and_then(|policies| {
+        policies.program_key(File::open("/proc/self/exe").ok()?.as_fd()).ok()
+    });
+    println!("{}", key.map_or_else(|| "none".to_owned(), shown));
+    ExitCode::SUCCESS
+}
+
+/// A program on an overlay is another file than the one that lies below, and is refused by its own name.
+fn overlay(tap: &mut Tap) {
+    let mut kernel = load().unwrap();
+    let mut policies = kernel.take_policies().unwrap();
+    policies.set_firewall(false).unwrap();
+    let folder = std::env::temp_dir().join(format!("overlay-{}", std::process::id()));
+    // In a thread, for the mounts are to be seen by nobody else.
+    let found = std::thread::scope(|scope| scope.spawn(|| on_overlay(&mut policies, &folder)).join().unwrap());
+    let name = "a program on an overlay is refused by its path, the file below is not";
+    match found {
+        Ok(found) => {
+            let good = found == [Some(libc::EPERM), Some(libc::EPERM), Some(0)];
+            tap.check(name, good, &format!("{found:?}"));
+        }
+        Err(error) => tap.skip(name, &format!("no overlay: {error}")),
+    }
+    let _gone = fs::remove_dir_all(&folder);
+}
+
+/// What came of a program of the lower layer, of one of the upper layer, and of the lower file by its own path.
+#[expect(unsafe_code, reason = "a mount namespace for this thread alone")]
+fn on_overlay(policies: &mut Policies, folder: &Path) -> std::io::Result<[Option<i32>; 3]> {
+    // SAFETY: this thread looks at no path that others of the process rely on.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+        return Err(std::io::Error::last_os_error());
+    }
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
+    let lower = folder.join("lower");
+    fs::create_dir_all(&lower)?;
+    fs::copy("/proc/self/exe", lower.join("below"))?;
+    let above = folder.join("above");
+    fs::create_dir_all(&above)?;
+    mount("tmpfs", &above, "tmpfs", MountFlags::empty(), None)?;
+    let (upper, work, root) = (above.join("upper"), above.join("work"), above.join("root"));
+    for place in [&upper, &work, &root] {
+        fs::create_dir(place)?;
+    }
+    let layers = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let layers = std::ffi::CString::new(layers)?;
+    mount("overlay", &root, "overlay", MountFlags::empty(), Some(layers.as_c_str()))?;
+    fs::copy("/proc/self/exe", root.join("new"))?;
+    policies.set_rule(Mark::refused(RULE, LOCAL_TOO).unwrap()).unwrap();
+    for name in ["below", "new"] {
+        let file = open(root.join(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let key = policies.program_key(file.as_fd())?;
+        policies.bind_program(key, RULE).unwrap();
+    }
+    let listener = std::net::TcpListener::bind((V4, 0))?;
+    let reach = format!("reach tcp4 {}", listener.local_addr()?);
+    let run = |path: &Path| {
+        let status = Command::new(path).args([child::WORD, "once"]).args(reach.split(' ')).status();
+        status.map(|status| status.code())
+    };
+    let found = [run(&root.join("below"))?, run(&root.join("new"))?, run(&lower.join("below"))?];
+    policies.clear_rule(RULE).unwrap();
+    unmount(&root, UnmountFlags::DETACH)?;
+    unmount(&above, UnmountFlags::DETACH)?;
+    Ok(found)
+}
