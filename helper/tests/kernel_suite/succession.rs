@@ -110,19 +110,25 @@ fn block(policies: &mut Policies, victim: &Victim) {
     policies.bind(key, RULE).unwrap();
 }
 
-/// In a PID namespace of its own a helper finds the same name for a file.
+/// In a PID namespace of its own a helper finds the same names of files, also of those that stat(2) names otherwise.
 fn numbering(tap: &mut Tap) {
     let name = "a file is named alike where processes have other numbers";
     let mut kernel = load().unwrap();
     let policies = kernel.take_policies().unwrap();
-    let here = policies.program_key(File::open("/proc/self/exe").unwrap().as_fd()).unwrap();
+    let here = shown(policies.program_key(File::open("/proc/self/exe").unwrap().as_fd()).unwrap());
     drop((policies, kernel));
     let output = child::command(&[OUTSIDE]).stdout(Stdio::piped()).output().unwrap();
-    let there = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if output.status.code() == Some(77) {
         return tap.skip(name, "no PID namespace may be made");
     }
-    tap.check(name, there == shown(here), &format!("{here:?} {there:?} {:?}", output.status));
+    let text = String::from_utf8_lossy(&output.stdout);
+    let (there, found) = text.trim().split_once('\n').unwrap_or_default();
+    tap.check(name, there == here, &format!("{here:?} {there:?} {:?}", output.status));
+    let name = "and so is a program on an overlay";
+    match found.strip_prefix("no overlay") {
+        Some(error) => tap.skip(name, error),
+        None => tap.check(name, found == format!("{REFUSED_ABOVE:?}"), found),
+    }
 }
 
 fn shown(key: ProgramKey) -> String {
@@ -143,33 +149,40 @@ pub(crate) fn renumber() -> ExitCode {
 /// Its child: says how the kernel names this executable.
 pub(crate) fn renumbered() -> ExitCode {
     let Ok(mut kernel) = load() else { return ExitCode::from(2) };
-    let key = kernel.take_policies().and_then(|policies| {
-        policies.program_key(File::open("/proc/self/exe").ok()?.as_fd()).ok()
-    });
+    let Some(mut policies) = kernel.take_policies() else { return ExitCode::from(3) };
+    let key = File::open("/proc/self/exe").ok().and_then(|file| policies.program_key(file.as_fd()).ok());
     println!("{}", key.map_or_else(|| "none".to_owned(), shown));
+    match overlay_found(&mut policies) {
+        Ok(found) => println!("{found:?}"),
+        Err(error) => println!("no overlay: {error}"),
+    }
     ExitCode::SUCCESS
 }
+
+/// What comes of a program of the lower layer, of one of the upper layer, and of the lower file by its own path.
+const REFUSED_ABOVE: [Option<i32>; 3] = [Some(libc::EPERM), Some(libc::EPERM), Some(0)];
 
 /// A program on an overlay is another file than the one that lies below, and is refused by its own name.
 fn overlay(tap: &mut Tap) {
     let mut kernel = load().unwrap();
     let mut policies = kernel.take_policies().unwrap();
+    let name = "a program on an overlay is refused by its path, the file below is not";
+    match overlay_found(&mut policies) {
+        Ok(found) => tap.check(name, found == REFUSED_ABOVE, &format!("{found:?}")),
+        Err(error) => tap.skip(name, &format!("no overlay: {error}")),
+    }
+}
+
+fn overlay_found(policies: &mut Policies) -> std::io::Result<[Option<i32>; 3]> {
     policies.set_firewall(false).unwrap();
     let folder = std::env::temp_dir().join(format!("overlay-{}", std::process::id()));
     // In a thread, for the mounts are to be seen by nobody else.
-    let found = std::thread::scope(|scope| scope.spawn(|| on_overlay(&mut policies, &folder)).join().unwrap());
-    let name = "a program on an overlay is refused by its path, the file below is not";
-    match found {
-        Ok(found) => {
-            let good = found == [Some(libc::EPERM), Some(libc::EPERM), Some(0)];
-            tap.check(name, good, &format!("{found:?}"));
-        }
-        Err(error) => tap.skip(name, &format!("no overlay: {error}")),
-    }
+    let found = std::thread::scope(|scope| scope.spawn(|| on_overlay(policies, &folder)).join().unwrap());
     let _gone = fs::remove_dir_all(&folder);
+    found
 }
 
-/// What came of a program of the lower layer, of one of the upper layer, and of the lower file by its own path.
+/// See [`REFUSED_ABOVE`].
 #[expect(unsafe_code, reason = "a mount namespace for this thread alone")]
 fn on_overlay(policies: &mut Policies, folder: &Path) -> std::io::Result<[Option<i32>; 3]> {
     // SAFETY: this thread looks at no path that others of the process rely on.
@@ -199,8 +212,8 @@ fn on_overlay(policies: &mut Policies, folder: &Path) -> std::io::Result<[Option
     policies.set_rule(Mark::refused(RULE, LOCAL_TOO).unwrap()).unwrap();
     for name in ["below", "new"] {
         let file = open(root.join(name), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let key = policies.program_key(file.as_fd())?;
-        policies.bind_program(key, RULE).unwrap();
+        // Where there is an overlay, its files have names.
+        policies.bind_program(policies.program_key(file.as_fd()).unwrap(), RULE).unwrap();
     }
     let listener = std::net::TcpListener::bind((V4, 0))?;
     let reach = format!("reach tcp4 {}", listener.local_addr()?);
