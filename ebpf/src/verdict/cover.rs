@@ -2,9 +2,7 @@
 
 use core::{ffi::c_void, ptr::read_volatile};
 
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_pid_tgid, bpf_get_socket_cookie, bpf_sock_from_file,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_socket_cookie, bpf_sock_from_file};
 use sekhmet_common::kernel::{
     CoverRow, FileRow, ProcessKey, SocketPolicy, SocketState, Tuple, socket_flag, stat,
 };

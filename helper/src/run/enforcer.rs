@@ -33,6 +33,9 @@ use crate::{
 /// How often a table that others can remove is looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often sockets are looked for that changed hands, while a rule is in force.
+const PATROL_EVERY: Duration = Duration::from_millis(200);
+
 /// What is in force again after a restart.
 #[derive(Debug, Default)]
 pub struct Restored {
@@ -54,6 +57,8 @@ pub struct Enforcer {
     packets: Option<firewall::Reader>,
     listens: bool,
     put_back: u64,
+    /// Whether the last patrol failed, and that was said.
+    is_patrol_vain: bool,
     /// What the service manager keeps for the next helper.
     keeping: Option<Keeping>,
 }
@@ -78,6 +83,7 @@ impl Enforcer {
             packets: None,
             listens: false,
             put_back: 0,
+            is_patrol_vain: false,
             keeping: None,
         }
     }
@@ -159,13 +165,21 @@ impl Enforcer {
         done
     }
 
-    /// Puts the firewall's table back if somebody removed or changed it, sees to sockets that changed hands, and makes
-    /// up for what the service manager could not be told.
+    /// Sees to sockets that blocked processes have received.
+    pub fn patrol(&mut self) {
+        let seen_to = self.judge.patrol();
+        if let Err(reason) = &seen_to
+            && !self.is_patrol_vain
+        {
+            tracing::warn!(reason, "sockets that blocked processes receive are not blocked");
+        }
+        self.is_patrol_vain = seen_to.is_err();
+    }
+
+    /// Puts the firewall's table back if somebody removed or changed it, and makes up for what the service manager
+    /// could not be told.
     pub fn look_after(&mut self) {
         self.look_after_table();
-        if let Err(reason) = self.judge.patrol() {
-            tracing::warn!(reason, "sockets that blocked processes have received are not blocked");
-        }
         self.keep_or_clear();
     }
 
@@ -343,14 +357,22 @@ pub fn start(
     done: Sender<Input>,
 ) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("rules".into()).spawn(move || {
-        let mut next_look = Instant::now() + LOOK_EVERY;
+        let began = Instant::now();
+        let (mut next_look, mut next_patrol) = (began + LOOK_EVERY, began + PATROL_EVERY);
         loop {
             // Also while changes come in all the time.
-            if Instant::now() >= next_look {
+            let now = Instant::now();
+            if now >= next_look {
                 enforcer.look_after();
-                next_look = Instant::now() + LOOK_EVERY;
+                next_look = now + LOOK_EVERY;
             }
-            match changes.recv_deadline(next_look) {
+            let is_idle = enforcer.judge.is_idle();
+            if now >= next_patrol && !is_idle {
+                enforcer.patrol();
+                next_patrol = now + PATROL_EVERY;
+            }
+            let wake = if is_idle { next_look } else { next_look.min(next_patrol) };
+            match changes.recv_deadline(wake) {
                 Ok(change) => {
                     let result = enforcer.apply(&change);
                     if let Err(reason) = &result {

@@ -10,7 +10,7 @@ use std::{
 
 use rustix::{
     fs::{Mode, OFlags, open},
-    mount::{MountFlags, MountPropagationFlags, mount, mount_change, unmount, UnmountFlags},
+    mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount},
 };
 use sekhmet_common::kernel::{
     ProgramKey,
@@ -52,7 +52,8 @@ fn own_marks(tap: &mut Tap, mut first: Kernel, mut second: Kernel) {
     let mut victim = Victim::start();
     let to = UdpSocket::bind((V4, 0)).unwrap().local_addr().unwrap();
     let (kept, freed) = (victim.connected("udp4", to).unwrap(), victim.connected("udp4", to).unwrap());
-    if victim.ask(&format!("setmark {kept} 2748")).and(victim.ask(&format!("setmark {freed} 2749"))).is_err() {
+    if victim.ask(&format!("setmark {kept} 2748")).and(victim.ask(&format!("setmark {freed} 2749"))).is_err()
+    {
         return tap.skip("a program's own mark outlives the helper", "this process may set no mark");
     }
     let mut before = first.take_policies().unwrap();
@@ -200,12 +201,8 @@ fn on_overlay(policies: &mut Policies, folder: &Path) -> std::io::Result<[Option
     for place in [&upper, &work, &root] {
         fs::create_dir(place)?;
     }
-    let layers = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        lower.display(),
-        upper.display(),
-        work.display()
-    );
+    let layers =
+        format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
     let layers = std::ffi::CString::new(layers)?;
     mount("overlay", &root, "overlay", MountFlags::empty(), Some(layers.as_c_str()))?;
     fs::copy("/proc/self/exe", root.join("new"))?;

@@ -105,7 +105,11 @@ impl Engine {
             if rules.len() < BOUND_MAX {
                 rules.push(*rule);
             } else {
-                tracing::warn!(rule = rule.0, process = id.0, "blocked by as many rules as can be, this one left out");
+                tracing::warn!(
+                    rule = rule.0,
+                    process = id.0,
+                    "blocked by as many rules as can be, this one left out"
+                );
             }
         }
         if rules != before {

@@ -74,7 +74,7 @@ pub trait Judge: Send {
     /// In words.
     fn follow(&mut self, processes: &[ProcessKey]) -> Result<(), String>;
 
-    /// Makes sockets follow that have changed hands since. To be called about once a second.
+    /// Makes sockets follow that have changed hands since. To be called some times a second.
     ///
     /// # Errors
     /// In words.
