@@ -156,6 +156,7 @@ impl Engine {
             Input::Applied { id, result } => self.applied(now, id, result),
             Input::RulesKept(kept) => self.rules_kept(now, kept),
             Input::BoundBefore(bound) => self.bound_before(bound),
+            Input::LastNumber(number) => self.continue_after(number),
             Input::CanEnforce(can) => self.can_enforce(can),
             Input::Subscribe { client, scope } => self.subscribe(now, client, scope, &mut out),
             Input::Resync { client } => self.resync(now, client, &mut out),

@@ -10,6 +10,7 @@ use std::{
     io::{self, Read, Write},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use rustix::{
@@ -65,6 +66,8 @@ pub enum StoreError {
 pub struct Kept {
     /// The rules that still hold.
     pub rules: Vec<KeptRule>,
+    /// The highest number that a rule has had in this run of the machine; 0 for none.
+    pub last_number: u32,
     /// What a person should know: a file was damaged, an older copy is in use.
     pub warnings: Vec<String>,
 }
@@ -74,6 +77,8 @@ pub struct Kept {
 pub struct Store {
     dir: OwnedFd,
     boot: String,
+    /// As [`Kept::last_number`].
+    last_number: AtomicU32,
 }
 
 impl Store {
@@ -88,7 +93,7 @@ impl Store {
         if stat.st_uid != geteuid().as_raw() || stat.st_mode & 0o022 != 0 {
             return Err(StoreError::NotOurs("the state folder"));
         }
-        Ok(Self { dir, boot })
+        Ok(Self { dir, boot, last_number: AtomicU32::new(0) })
     }
 
     /// The rules that were kept and still hold at `now`. What cannot be read is set aside, never deleted, and the
@@ -99,7 +104,8 @@ impl Store {
             match self.read(file) {
                 Ok(None) => {}
                 Ok(Some(text)) => match text::parse(&text, &self.boot, now) {
-                    Ok(rules) => {
+                    Ok((rules, last_number)) => {
+                        kept.last_number = self.note_numbers(&rules, last_number);
                         if file == LAST && !kept.warnings.is_empty() {
                             kept.warnings.push("the copy from before the last change is in force".into());
                         }
@@ -127,8 +133,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`]: what was kept before is untouched.
     pub fn keep(&self, rules: &[KeptRule]) -> Result<(), StoreError> {
-        let text =
-            text::write(rules, &self.boot).map_err(|reason| StoreError::Damaged { file: RULES, reason })?;
+        let text = text::write(rules, &self.boot, self.note_numbers(rules, 0))
+            .map_err(|reason| StoreError::Damaged { file: RULES, reason })?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         remove(&self.dir, NEW)?;
         let new =
@@ -142,6 +148,12 @@ impl Store {
         self.keep_last()?;
         renameat(&self.dir, NEW, &self.dir, RULES).map_err(|e| failed("putting the rules in place", e))?;
         fsync(&self.dir).map_err(|e| failed("the state folder", e))
+    }
+
+    /// The highest number so far. Every rule comes by here before it is in force.
+    fn note_numbers(&self, rules: &[KeptRule], other: u32) -> u32 {
+        let highest = rules.iter().map(|kept| kept.rule.id.0).fold(other, u32::max);
+        self.last_number.fetch_max(highest, Ordering::Relaxed).max(highest)
     }
 
     /// A second name for what is in place now, so that there is a good copy at every moment.

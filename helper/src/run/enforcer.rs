@@ -57,6 +57,8 @@ pub struct Enforcer {
     packets: Option<firewall::Reader>,
     listens: bool,
     put_back: u64,
+    /// Whether the table is one that a former helper made.
+    is_adopted: bool,
     /// Whether the last patrol failed, and that was said.
     is_patrol_vain: bool,
     /// What the service manager keeps for the next helper.
@@ -83,6 +85,7 @@ impl Enforcer {
             packets: None,
             listens: false,
             put_back: 0,
+            is_adopted: false,
             is_patrol_vain: false,
             keeping: None,
         }
@@ -123,6 +126,7 @@ impl Enforcer {
                 }
             }
         }
+        self.count_former(&mut rules);
         let bound = self.bind_inherited(&rules, bound);
         // Once for all: until then the programs of the former helper refuse.
         if !rules.is_empty()

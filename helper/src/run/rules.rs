@@ -67,6 +67,7 @@ impl Rules {
             Input::CanEnforce(true),
             Input::RulesKept(in_force.rules),
             Input::BoundBefore(in_force.bound),
+            Input::LastNumber(kept.last_number),
         ];
         Ok(Self { enforcer: Some(enforcer), first })
     }

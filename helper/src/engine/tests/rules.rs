@@ -402,3 +402,20 @@ fn open_sockets_follow_who_executes_a_bound_program_one_order_at_a_time() {
     assert_eq!(followed(&stage.obey()), [[21, 22]]);
     assert!(stage.changes().is_empty());
 }
+
+#[test]
+fn numbers_and_hits_of_a_former_helper_go_on() {
+    let mut stage = Stage::enforcing();
+    stage.block(1, Wanted::Path("/usr/bin/curl".into()), Lifetime::Always);
+    let mut kept: Vec<KeptRule> = stage.obey().pop().unwrap().keep.unwrap().to_vec();
+    kept[0].rule.hits = 40;
+    let mut again = Stage::enforcing();
+    again.step(Input::RulesKept(kept));
+    again.step(Input::LastNumber(17));
+    again.observe([Observation::Seen(image(10, 1000)), attempt(1, 10, 443, 2)]);
+    again.tick_after(1);
+    assert_eq!(again.engine.mirror().rule(RuleId(1)).unwrap().hits, 42);
+    again.block(1, Wanted::Path("/usr/bin/wget".into()), Lifetime::Always);
+    again.obey();
+    assert!(again.engine.mirror().rule(RuleId(18)).is_some(), "a mark of rule 2 may still be about");
+}

@@ -327,3 +327,17 @@ fn sockets_that_change_hands_are_seen_to_also_while_changes_come_in() {
     thread.join().unwrap();
     assert!(found.contains(&"follow [12]".to_owned()) && found.contains(&"patrol".to_owned()), "{found:?}");
 }
+
+#[test]
+fn what_the_firewall_refused_while_there_was_no_helper_counts() {
+    let (notes, firewall, dir) = (Notes::default(), MemoryFirewall::new(), tempfile::tempdir().unwrap());
+    firewall.clone().install().unwrap();
+    let refused = firewall::Count { packets: 42, bytes: 4200 };
+    firewall.count(firewall::Counters { by_rule: [(5, refused)].into(), ..Default::default() });
+    let (mut adopting, _said) = leaving(enforcer(&notes, Some(&firewall), &dir), true);
+    let hits = |restored: Restored| restored.rules.iter().map(|kept| kept.rule.hits).collect::<Vec<_>>();
+    assert_eq!(hits(adopting.restore(vec![rule(5), rule(6)], &[])), [42, 0]);
+    // A table of its own begins at nothing, whatever is in one that lies about.
+    let (mut fresh, _said) = leaving(enforcer(&notes, Some(&firewall), &dir), false);
+    assert_eq!(hits(fresh.restore(vec![rule(5)], &[])), [0]);
+}
