@@ -4,12 +4,12 @@ use core::{ffi::c_void, ptr::read_volatile};
 
 use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_socket_cookie, bpf_sock_from_file};
 use sekhmet_common::kernel::{
-    CoverRow, FileRow, ProcessKey, SocketPolicy, SocketState, Tuple, socket_flag, stat,
+    CoverRow, FileRow, Policy, ProcessKey, SocketPolicy, SocketState, Tuple, policy::LENT, socket_flag, stat,
 };
 
 use super::{add_rules, is_host, is_ours, mark_of_socket, prune, subject};
 use crate::{
-    maps::{BOUND_SOCKETS, SOCKETS, STATS, bump},
+    maps::{BOUND_SOCKETS, SOCKETS, STATS, SWITCH, bump},
     net::{
         copy_key,
         dump::{AF_INET, iterated, write_row},
@@ -50,10 +50,23 @@ pub fn held(ctx: *mut c_void) -> i32 {
             let mut owner = ProcessKey { tgid: 0, reserved: 0, start_ns: 0 };
             copy_key(&mut owner, &raw const (*state).process);
             is_owner = owner.tgid == holder.tgid && owner.start_ns == holder.start_ns;
-            flags = read_volatile(&raw const (*state).flags);
+            // The other bits of these flags mean nothing here.
+            flags = read_volatile(&raw const (*state).flags) & (socket_flag::INBOUND | socket_flag::OUTBOUND);
         }
         let fd: u32 = read_volatile(ctx.cast::<u8>().add(16).cast());
-        tell(ctx, socket, bind(socket, &holder, is_owner), holder, fd, flags);
+        let policy = subject::policy(&holder);
+        if policy.is_some() && !is_owner {
+            flags |= u32::from(LENT);
+        }
+        let bound = bind(socket, policy, is_owner);
+        if let Some(bound) = bound
+            && walk() & 1 != 0
+            && (*bound).seen != walk() >> 1
+        {
+            // Whoever held it and was bound holds it no more, or is none any more.
+            (*bound).user = subject::UNBOUND;
+        }
+        tell(ctx, socket, bound, holder, fd, flags);
     }
     0
 }
@@ -70,12 +83,13 @@ pub fn owned(ctx: *mut c_void) -> i32 {
         }
         let mut owner = ProcessKey { tgid: 0, reserved: 0, start_ns: 0 };
         copy_key(&mut owner, &raw const (*state).process);
-        let is_bound = subject::policy(&owner).is_some();
+        let policy = subject::policy(&owner);
+        let is_bound = policy.is_some();
         if !is_bound && BOUND_SOCKETS.get(socket).is_none() {
             return 0;
         }
-        let flags = read_volatile(&raw const (*state).flags);
-        tell(ctx, socket, bind(socket, &owner, is_bound), owner, NO_FD, flags);
+        let flags = read_volatile(&raw const (*state).flags) & (socket_flag::INBOUND | socket_flag::OUTBOUND);
+        tell(ctx, socket, bind(socket, policy, is_bound), owner, NO_FD, flags);
     }
     0
 }
@@ -97,16 +111,21 @@ pub fn files(ctx: *mut c_void) -> i32 {
     0
 }
 
-/// The socket's binding, if it has or needs one.
+/// [`Switch::walk`](sekhmet_common::kernel::Switch).
 #[inline(always)]
-unsafe fn bind(socket: *const u8, holder: &ProcessKey, is_owner: bool) -> Option<*mut SocketPolicy> {
+fn walk() -> u32 {
+    SWITCH.get(0).map_or(0, |switch| switch.walk)
+}
+
+/// The socket's binding, if it has or needs one. `policy` is that of the holder.
+#[inline(always)]
+unsafe fn bind(socket: *const u8, policy: Option<Policy>, is_owner: bool) -> Option<*mut SocketPolicy> {
     unsafe {
-        let policy = subject::policy(holder);
         let mut bound = BOUND_SOCKETS.get(socket);
         if bound.is_none() {
             policy?;
             let mut fresh =
-                SocketPolicy { owner: subject::UNBOUND, user: subject::UNBOUND, own_mark: 0, reserved: 0 };
+                SocketPolicy { owner: subject::UNBOUND, user: subject::UNBOUND, own_mark: 0, seen: 0 };
             bound = BOUND_SOCKETS.get_or_insert(socket, &mut fresh);
             if bound.is_none() {
                 bump(&STATS, stat::SOCKET_UNBOUND);
@@ -118,6 +137,7 @@ unsafe fn bind(socket: *const u8, holder: &ProcessKey, is_owner: bool) -> Option
         match policy {
             Some(policy) if is_owner => (*bound).owner = policy,
             Some(policy) => {
+                (*bound).seen = walk() >> 1;
                 // Several processes may hold it.
                 if !add_rules(&mut (*bound).user, &policy) {
                     bump(&STATS, stat::POLICY_FULL);
@@ -177,7 +197,7 @@ unsafe fn tell(
             refused,
             family: read(socket, &SKC_FAMILY),
             state: read(socket, &SKC_STATE),
-            began: (flags & (socket_flag::INBOUND | socket_flag::OUTBOUND)) as u8,
+            began: flags as u8,
         };
         tuple::write(&raw mut row.tuple, socket);
         write_row(ctx, &row);

@@ -79,7 +79,7 @@ pub unsafe fn bind_socket(socket: *const u8, owner: &ProcessKey) -> u32 {
         return 0;
     }
     let Some(policy) = policy(owner) else { return 0 };
-    let mut bound = SocketPolicy { owner: policy, user: UNBOUND, own_mark: 0, reserved: 0 };
+    let mut bound = SocketPolicy { owner: policy, user: UNBOUND, own_mark: 0, seen: 0 };
     if unsafe { BOUND_SOCKETS.get_or_insert(socket, &mut bound) }.is_none() {
         bump(&STATS, stat::SOCKET_UNBOUND);
     }

@@ -35,34 +35,41 @@ pub(crate) const INSIDE: &str = "renumbered";
 const RULE: u32 = 9;
 
 pub(crate) fn run(tap: &mut Tap) {
-    let (Ok(first), Ok(second)) = (load(), load()) else {
+    let (Ok(first), Ok(mut second)) = (load(), load()) else {
         return tap.skip("a helper after another", "this process may load nothing");
     };
-    own_marks(tap, first, second);
-    numbering(tap);
-    overlay(tap);
+    let mut after = second.take_policies().unwrap();
+    own_marks(tap, first, &mut after);
+    numbering(tap, &after);
+    overlay(tap, &mut after);
 }
 
 fn load() -> Result<Kernel, kernel::LoadError> {
-    kernel::load(&Options::default())
+    // One that is never read needs little room.
+    kernel::load(&Options { events_bytes: 1 << 16, flows_max: 64, ..Options::default() })
 }
 
-/// A program's own mark comes back also when the rule ends under another helper than that which began it.
-fn own_marks(tap: &mut Tap, mut first: Kernel, mut second: Kernel) {
-    let mut victim = Victim::start();
+/// A program's own mark comes back also when its rule ends under another helper than that which began it, or while
+/// there was none.
+fn own_marks(tap: &mut Tap, mut first: Kernel, after: &mut Policies) {
+    let (mut victim, mut free) = (Victim::start(), Victim::start());
     let to = UdpSocket::bind((V4, 0)).unwrap().local_addr().unwrap();
-    let (kept, freed) = (victim.connected("udp4", to).unwrap(), victim.connected("udp4", to).unwrap());
-    if victim.ask(&format!("setmark {kept} 2748")).and(victim.ask(&format!("setmark {freed} 2749"))).is_err()
-    {
+    let places = (victim.connected("udp4", to).unwrap(), free.connected("udp4", to).unwrap());
+    let set = victim.ask(&format!("setmark {} 2748", places.0));
+    if set.and(free.ask(&format!("setmark {} 2749", places.1))).is_err() {
         return tap.skip("a program's own mark outlives the helper", "this process may set no mark");
     }
+    let pids = [victim.pid(), free.pid()];
+    let mut marks = || (victim.ask(&format!("mark {}", places.0)), free.ask(&format!("mark {}", places.1)));
+    let wanted = Ok(i64::from(Mark::refused(RULE, LOCAL_TOO).unwrap().bits()));
     let mut before = first.take_policies().unwrap();
+    let keys = pids.map(|pid| before.find_process(pid).unwrap().unwrap());
     before.set_firewall(true).unwrap();
-    block(&mut before, &victim);
+    before.set_rule(Mark::refused(RULE, LOCAL_TOO).unwrap()).unwrap();
+    keys.iter().for_each(|key| before.bind(*key, RULE).unwrap());
     before.enforce().unwrap();
-    let wanted = i64::from(Mark::refused(RULE, LOCAL_TOO).unwrap().bits());
-    let marked = (victim.ask(&format!("mark {kept}")), victim.ask(&format!("mark {freed}")));
-    tap.check("a former helper marks", marked == (Ok(wanted), Ok(wanted)), &format!("{marked:?}"));
+    let found = marks();
+    tap.check("a former helper marks", found == (wanted, wanted), &format!("{found:?}"));
     let left: Vec<FormerMarks> = before
         .lasting()
         .into_iter()
@@ -70,54 +77,26 @@ fn own_marks(tap: &mut Tap, mut first: Kernel, mut second: Kernel) {
         .map(|(_, map)| FormerMarks::verify(map.try_clone_to_owned().unwrap()).unwrap())
         .collect();
     tap.check("what it knows of sockets can be kept", left.len() == 1, &format!("{left:?}"));
-    let mut after = second.take_policies().unwrap();
+    after.take_over(left);
     after.set_firewall(true).unwrap();
-    after.take_over(left);
-    block(&mut after, &victim);
-    after.enforce().unwrap();
+    after.set_rule(Mark::refused(RULE, LOCAL_TOO).unwrap()).unwrap();
+    after.bind(keys[0], RULE).unwrap();
+    let done = after.enforce().unwrap();
     drop((before, first));
-    let marked = (victim.ask(&format!("mark {kept}")), victim.ask(&format!("mark {freed}")));
-    tap.check("the next one, too", marked == (Ok(wanted), Ok(wanted)), &format!("{marked:?}"));
+    let found = marks();
+    let good = found == (wanted, Ok(2749)) && done.restored >= 1;
+    tap.check("the next takes off what ended meanwhile", good, &format!("{found:?} {done:?}"));
     after.clear_rule(RULE).unwrap();
-    let done = after.enforce().unwrap();
-    let own = (victim.ask(&format!("mark {kept}")), victim.ask(&format!("mark {freed}")));
-    let good = own == (Ok(2748), Ok(2749)) && done.restored == 2;
-    tap.check("a program's own mark outlives the helper", good, &format!("{own:?} {done:?}"));
-    drop((after, second));
-    left_over(tap, &mut victim, kept);
-}
-
-/// A rule that ended while there was no helper: the next one takes its marks off.
-fn left_over(tap: &mut Tap, victim: &mut Victim, place: i64) {
-    let (Ok(mut first), Ok(mut second)) = (load(), load()) else { return };
-    let mut before = first.take_policies().unwrap();
-    before.set_firewall(true).unwrap();
-    block(&mut before, victim);
-    before.enforce().unwrap();
-    let maps = before.lasting().into_iter().filter(|(name, _)| FormerMarks::is_named(name));
-    let left = maps.map(|(_, map)| FormerMarks::verify(map.try_clone_to_owned().unwrap()).unwrap()).collect();
-    drop((before, first));
-    let mut after = second.take_policies().unwrap();
-    after.take_over(left);
-    let done = after.enforce().unwrap();
-    let own = victim.ask(&format!("mark {place}"));
-    let good = own == Ok(2748) && done.restored >= 1;
-    tap.check("a mark that a former helper left is taken off", good, &format!("{own:?} {done:?}"));
-}
-
-fn block(policies: &mut Policies, victim: &Victim) {
-    policies.set_rule(Mark::refused(RULE, LOCAL_TOO).unwrap()).unwrap();
-    let key = policies.find_process(victim.pid()).unwrap().unwrap();
-    policies.bind(key, RULE).unwrap();
+    after.enforce().unwrap();
+    let found = marks();
+    let good = found == (Ok(2748), Ok(2749));
+    tap.check("a program's own mark outlives the helper", good, &format!("{found:?}"));
 }
 
 /// In a PID namespace of its own a helper finds the same names of files, also of those that stat(2) names otherwise.
-fn numbering(tap: &mut Tap) {
+fn numbering(tap: &mut Tap, policies: &Policies) {
     let name = "a file is named alike where processes have other numbers";
-    let mut kernel = load().unwrap();
-    let policies = kernel.take_policies().unwrap();
     let here = shown(policies.program_key(File::open("/proc/self/exe").unwrap().as_fd()).unwrap());
-    drop((policies, kernel));
     let output = child::command(&[OUTSIDE]).stdout(Stdio::piped()).output().unwrap();
     if output.status.code() == Some(77) {
         return tap.skip(name, "no PID namespace may be made");
@@ -164,11 +143,9 @@ pub(crate) fn renumbered() -> ExitCode {
 const REFUSED_ABOVE: [Option<i32>; 3] = [Some(libc::EPERM), Some(libc::EPERM), Some(0)];
 
 /// A program on an overlay is another file than the one that lies below, and is refused by its own name.
-fn overlay(tap: &mut Tap) {
-    let mut kernel = load().unwrap();
-    let mut policies = kernel.take_policies().unwrap();
+fn overlay(tap: &mut Tap, policies: &mut Policies) {
     let name = "a program on an overlay is refused by its path, the file below is not";
-    match overlay_found(&mut policies) {
+    match overlay_found(policies) {
         Ok(found) => tap.check(name, found == REFUSED_ABOVE, &format!("{found:?}")),
         Err(error) => tap.skip(name, &format!("no overlay: {error}")),
     }

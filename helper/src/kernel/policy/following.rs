@@ -1,6 +1,7 @@
 //! Sockets that change hands: what a process finds open when it executes a bound program, and what others give it.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::{
         fd::{AsFd, OwnedFd},
@@ -12,7 +13,10 @@ use std::{
 use aya::{Ebpf, programs::Program};
 use sekhmet_common::kernel::{CoverRow, Policy, ProcessKey};
 
-use super::{Enforced, Policies, sockets::Work};
+use super::{
+    Enforced, Policies,
+    sockets::{Found, Work},
+};
 use crate::kernel::{reading::rows, sys};
 
 /// Passes over a few processes until there is nothing new.
@@ -57,12 +61,16 @@ pub(super) struct Patrol {
     /// How long to wait until the next look for marks that are left over; nothing if there are none.
     stale: Option<Duration>,
     next_stale: Option<Instant>,
+    /// Sockets that were bound when last looked only because a bound process held them.
+    lent: HashSet<u64>,
 }
 
 impl Patrol {
-    /// Whether sockets that could not be reached keep the marks of rules that are gone.
-    pub(super) fn note(&mut self, has_stale: bool) {
-        self.stale = has_stale.then(|| self.stale.map_or(PATROL_EVERY, |wait| (wait * 2).min(STALE_MAX)));
+    /// All sockets were looked at. Some that could not be reached may keep the marks of rules that are gone.
+    pub(super) fn note(&mut self, found: Found) {
+        self.lent = found.lent;
+        self.stale = (!found.stale.is_empty())
+            .then(|| self.stale.map_or(PATROL_EVERY, |wait| (wait * 2).min(STALE_MAX)));
         self.next_stale = self.stale.map(|wait| Instant::now() + wait);
     }
 
@@ -93,11 +101,13 @@ impl Policies {
                 break;
             }
         }
-        Ok(work.finish().0)
+        let (done, found) = work.finish();
+        self.patrol.lent.extend(found.lent);
+        Ok(done)
     }
 
     /// Makes those sockets follow that bound processes have received since, and takes off marks of rules that are
-    /// gone from sockets that could not be reached before. To be called some times a second while a rule stands; by
+    /// gone from sockets that could not be reached before. What nobody who is bound holds any more is free. To be called some times a second while a rule stands; by
     /// itself it waits longer if it has much to look at. Nothing if it waits.
     ///
     /// # Errors
@@ -114,13 +124,12 @@ impl Policies {
             .filter(|(_, policy)| is_bound(policy))
             .map(|(key, _)| key)
             .collect();
-        let done = if self.patrol.is_stale_due(began) {
-            self.enforce()
-        } else if bound.is_empty() {
-            Ok(Enforced::default())
-        } else {
-            self.follow(&bound)
-        };
+        let before = std::mem::take(&mut self.patrol.lent);
+        let mut done = if bound.is_empty() { Ok(Enforced::default()) } else { self.follow(&bound) };
+        // Whoever was bound has closed one or ended: the others who hold it are free of it.
+        if done.is_ok() && (!before.is_subset(&self.patrol.lent) || self.patrol.is_stale_due(began)) {
+            done = self.enforce();
+        }
         self.patrol.took(began);
         done.map(Some)
     }

@@ -10,9 +10,9 @@ use std::{
 };
 
 use sekhmet_common::kernel::{
-    CoverRow, Tuple,
+    CoverRow, Switch, Tuple,
     mark::Mark,
-    policy::{Began, refuses},
+    policy::{Began, LENT, refuses},
     socket_flag, tcp_state,
 };
 
@@ -55,16 +55,22 @@ impl Policies {
     /// # Errors
     /// The iterators cannot be read: sockets that are open already are not bound then.
     pub fn enforce(&mut self) -> io::Result<Enforced> {
+        // First every bound holder is seen, then bindings through others are taken off.
+        let walk = (self.now.walk | 1).wrapping_add(1);
+        self.flip(Switch { walk, ..self.now }).map_err(io::Error::other)?;
+        let first = self.cover()?;
+        self.flip(Switch { walk: walk | 1, ..self.now }).map_err(io::Error::other)?;
         let mut work = Work::new(self);
-        for _pass in 0..PASSES_MAX {
+        work.take(first);
+        for _pass in 1..PASSES_MAX {
             if !work.take(self.cover()?) {
                 break;
             }
         }
-        let (done, stale) = work.finish();
+        let (done, found) = work.finish();
         self.has_settled = true;
         self.former.clear();
-        self.patrol.note(stale);
+        self.patrol.note(found);
         Ok(done)
     }
 
@@ -89,9 +95,17 @@ pub(super) struct Work<'a> {
     unmarked: HashSet<(u64, u32)>,
     closed: HashSet<u64>,
     adopted: HashSet<u64>,
-    /// Sockets that keep the mark of a rule that is gone.
-    stale: HashSet<u64>,
+    found: Found,
     done: Enforced,
+}
+
+/// What the last look has shown, for further ones.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Sockets that keep the mark of a rule that is gone.
+    pub(super) stale: HashSet<u64>,
+    /// Sockets that are bound only because a bound process holds them.
+    pub(super) lent: HashSet<u64>,
 }
 
 impl<'a> Work<'a> {
@@ -104,7 +118,7 @@ impl<'a> Work<'a> {
             unmarked: HashSet::new(),
             closed: HashSet::new(),
             adopted: HashSet::new(),
-            stale: HashSet::new(),
+            found: Found::default(),
             done: Enforced::default(),
         }
     }
@@ -112,24 +126,27 @@ impl<'a> Work<'a> {
     /// Does what these rows ask for. Whether there was anything to do.
     pub(super) fn take(&mut self, rows: Vec<CoverRow>) -> bool {
         let before = (self.marked.len(), self.closed.len());
-        self.stale.clear();
+        self.found = Found::default();
         for mut row in rows {
             if !self.policies.has_settled && row.fd != u32::MAX && self.adopted.insert(row.cookie) {
                 self.adopt(&mut row);
             }
+            if row.began & LENT != 0 {
+                self.found.lent.insert(row.cookie);
+            }
             self.mark(&row);
             self.cut(&row);
         }
-        self.stale.retain(|cookie| !self.marked.iter().any(|(marked, _)| marked == cookie));
+        self.found.stale.retain(|cookie| !self.marked.iter().any(|(marked, _)| marked == cookie));
         before != (self.marked.len(), self.closed.len())
     }
 
-    /// What became of it, and whether sockets keep marks of rules that are gone.
-    pub(super) fn finish(mut self) -> (Enforced, bool) {
+    /// What became of it, and what the last rows have shown.
+    pub(super) fn finish(mut self) -> (Enforced, Found) {
         self.done.unmarked = self.unmarked.len();
         self.done.marked = self.marked.iter().filter(|(_, mark)| Mark::from_bits(*mark).is_some()).count();
         self.done.restored = self.marked.len() - self.done.marked;
-        (self.done, !self.stale.is_empty())
+        (self.done, self.found)
     }
 
     /// A former helper may have marked the socket, and may know what its program had set before.
@@ -160,7 +177,7 @@ impl<'a> Work<'a> {
                     self.unmarked.insert(change);
                 }
                 if row.refused == 0 {
-                    self.stale.insert(row.cookie);
+                    self.found.stale.insert(row.cookie);
                 }
             }
         }
@@ -202,7 +219,7 @@ fn is_cut(row: &CoverRow, own: Option<&HashSet<IpAddr>>) -> bool {
     if !may_be_cut(row) {
         return false;
     }
-    let began = match u32::from(row.began) {
+    let began = match u32::from(row.began & !LENT) {
         socket_flag::INBOUND => Began::There,
         socket_flag::OUTBOUND => Began::Here,
         _ => Began::Unknown,

@@ -69,8 +69,16 @@ fn received(stage: &mut Stage<'_>) {
         (answer == REFUSED).then_some(answer)
     });
     stage.check("a connected socket that a bound process receives is refused soon", found.is_some(), found);
+    let answer = gift.send(&[1; 9]);
+    stage.check("in all hands", answer.is_err(), &answer);
     let again = stage.policies.patrol().unwrap();
     stage.check("patrols keep their distance", again.is_none(), again);
+    drop(victim);
+    let found = until(|| {
+        stage.policies.patrol().unwrap();
+        gift.send(&[1; 9]).ok()
+    });
+    stage.check("it is free again when no bound process holds it", found.is_some(), found);
     stage.free();
 }
 
