@@ -311,8 +311,8 @@ fn sockets_that_change_hands_are_seen_to_also_while_changes_come_in() {
     scene.enforcer.apply(&add(&rule(5))).unwrap();
     scene.notes.take();
     let notes = scene.notes.clone();
-    let (orders, changes) = crossbeam_channel::unbounded();
-    let (done, answers) = crossbeam_channel::unbounded();
+    let (orders, changes) = bounded(4);
+    let (done, answers) = bounded(4);
     let thread = start(scene.enforcer, changes, done).unwrap();
     let until = Instant::now() + 3 * LOOK_EVERY;
     let mut found = Vec::new();
