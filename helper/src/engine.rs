@@ -160,6 +160,7 @@ impl Engine {
             Input::Applied { id, result } => self.applied(now, id, result),
             Input::RulesKept(kept) => self.rules_kept(now, kept),
             Input::BoundBefore(bound) => self.bound_before(bound),
+            Input::LastNumber(number) => self.continue_after(number),
             Input::CanEnforce(can) => self.can_enforce(can),
             Input::WatchlistKept(list) => self.watchlist_kept(now, list),
             Input::SeenBefore(known) => self.seen_before(known),

@@ -5,7 +5,12 @@
 mod judge;
 mod lasting;
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use sekhmet_common::{
@@ -28,6 +33,9 @@ use crate::{
 /// How often a table that others can remove is looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
+/// How often sockets are looked for that changed hands, while a rule is in force.
+const PATROL_EVERY: Duration = Duration::from_millis(200);
+
 /// What is in force again after a restart.
 #[derive(Debug, Default)]
 pub struct Restored {
@@ -49,6 +57,10 @@ pub struct Enforcer {
     packets: Option<firewall::Reader>,
     listens: bool,
     put_back: u64,
+    /// Whether the table is one that a former helper made.
+    is_adopted: bool,
+    /// Whether the last patrol failed, and that was said.
+    is_patrol_vain: bool,
     /// What the service manager keeps for the next helper.
     keeping: Option<Keeping>,
 }
@@ -73,6 +85,8 @@ impl Enforcer {
             packets: None,
             listens: false,
             put_back: 0,
+            is_adopted: false,
+            is_patrol_vain: false,
             keeping: None,
         }
     }
@@ -112,6 +126,7 @@ impl Enforcer {
                 }
             }
         }
+        self.count_former(&mut rules);
         let bound = self.bind_inherited(&rules, bound);
         // Once for all: until then the programs of the former helper refuse.
         if !rules.is_empty()
@@ -138,6 +153,7 @@ impl Enforcer {
                 self.lift(&[binding.rule.id]);
             }),
             ChangeStep::Extend(binding) => self.enforce(binding),
+            ChangeStep::Follow(processes) => self.judge.follow(processes).map(|()| Applied::default()),
             ChangeStep::Remove(ids) => {
                 self.lift(ids);
                 Ok(Applied::default())
@@ -151,6 +167,17 @@ impl Enforcer {
         }
         self.keep_or_clear();
         done
+    }
+
+    /// Sees to sockets that blocked processes have received.
+    pub fn patrol(&mut self) {
+        let seen_to = self.judge.patrol();
+        if let Err(reason) = &seen_to
+            && !self.is_patrol_vain
+        {
+            tracing::warn!(reason, "sockets that blocked processes receive are not blocked");
+        }
+        self.is_patrol_vain = seen_to.is_err();
     }
 
     /// Puts the firewall's table back if somebody removed or changed it, and makes up for what the service manager
@@ -334,8 +361,22 @@ pub fn start(
     done: Sender<Input>,
 ) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("rules".into()).spawn(move || {
+        let began = Instant::now();
+        let (mut next_look, mut next_patrol) = (began + LOOK_EVERY, began + PATROL_EVERY);
         loop {
-            match changes.recv_timeout(LOOK_EVERY) {
+            // Also while changes come in all the time.
+            let now = Instant::now();
+            if now >= next_look {
+                enforcer.look_after();
+                next_look = now + LOOK_EVERY;
+            }
+            let is_idle = enforcer.judge.is_idle();
+            if now >= next_patrol && !is_idle {
+                enforcer.patrol();
+                next_patrol = now + PATROL_EVERY;
+            }
+            let wake = if is_idle { next_look } else { next_look.min(next_patrol) };
+            match changes.recv_deadline(wake) {
                 Ok(change) => {
                     let result = enforcer.apply(&change);
                     if let Err(reason) = &result {
@@ -345,7 +386,7 @@ pub fn start(
                         return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => enforcer.look_after(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }

@@ -32,7 +32,7 @@ impl Rules {
     /// on what a former helper left any more.
     pub(super) fn prepare(policies: Option<Policies>, left: Left, seen: &Sender<Input>) -> io::Result<Self> {
         let store = open_store();
-        let Some(policies) = policies.filter(can_hold) else {
+        let Some(mut policies) = policies.filter(can_hold) else {
             tracing::warn!("nothing can be blocked on this machine");
             if !left.is_empty() {
                 // Known blocks stay: they would end here without anybody having said so.
@@ -43,6 +43,7 @@ impl Rules {
             return Ok(Self { enforcer: None, first: vec![Input::CanEnforce(false)] });
         };
         let mut left = left;
+        policies.take_over(std::mem::take(&mut left.marks));
         let firewall = NftFirewall::open().inspect_err(
             |error| tracing::warn!(error = %escape(error.to_string().as_bytes()), "no firewall"),
         );
@@ -66,6 +67,7 @@ impl Rules {
             Input::CanEnforce(true),
             Input::RulesKept(in_force.rules),
             Input::BoundBefore(in_force.bound),
+            Input::LastNumber(kept.last_number),
         ];
         Ok(Self { enforcer: Some(enforcer), first })
     }

@@ -150,3 +150,20 @@ fn what_others_could_have_planted_is_not_followed() {
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(Store::open(dir.path(), "boot".into()), Err(StoreError::NotOurs(_))));
 }
+
+#[test]
+fn the_highest_number_is_remembered_for_one_run_of_the_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = store(&dir, "a");
+    first.keep(&[program(7, Lifetime::Always), program(9, Lifetime::Always)]).unwrap();
+    first.keep(&[program(7, Lifetime::Always)]).unwrap();
+    first.keep(&[]).unwrap();
+    let second = store(&dir, "a");
+    let kept = second.load(NOW);
+    assert_eq!((ids(&kept), kept.last_number), (vec![], 9));
+    second.keep(&[program(10, Lifetime::Always)]).unwrap();
+    assert_eq!(store(&dir, "a").load(NOW).last_number, 10);
+    assert_eq!(store(&dir, "b").load(NOW).last_number, 10, "a rule that lasts has its number");
+    second.keep(&[]).unwrap();
+    assert_eq!(store(&dir, "b").load(NOW).last_number, 0, "sockets do not outlive the machine");
+}

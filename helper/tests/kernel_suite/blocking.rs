@@ -5,6 +5,7 @@
 
 mod existing;
 mod families;
+mod following;
 mod links;
 mod namespaces;
 mod new;
@@ -33,6 +34,7 @@ pub(crate) fn run(tap: &mut Tap, watch: &mut Watch, policies: &mut Policies) {
     new::run(&mut stage);
     existing::run(&mut stage);
     families::run(&mut stage);
+    following::run(&mut stage);
     namespaces::run(&mut stage);
     refusals::run(&mut stage);
     walled::run(&mut stage);

@@ -16,7 +16,7 @@ use rustix::{
         ipproto, listen, recv, send, sendto, socket,
         sockopt::{Timeout, set_socket_timeout},
     },
-    process::WaitOptions,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, WaitOptions, pidfd_getfd, pidfd_open},
 };
 
 use crate::child;
@@ -151,6 +151,11 @@ fn act_io(sockets: &mut Vec<OwnedFd>, words: &[&str]) -> Result<i64, Errno> {
             sockets.push(inherited()?);
             return Ok(sockets.len() as i64 - 1);
         }
+        // A socket of another process by its number there: no hook of the kernel is told.
+        "fetch" => {
+            sockets.push(fetch(number(1), number(2))?);
+            return Ok(sockets.len() as i64 - 1);
+        }
         "tx" => return Ok(sent_by(words[1])),
         _ => {}
     }
@@ -232,7 +237,7 @@ fn forked(line: &str, user: Option<u32>) -> Answer {
         // SAFETY: as above.
         unsafe { libc::_exit(status) };
     }
-    let pid = rustix::process::Pid::from_raw(child);
+    let pid = Pid::from_raw(child);
     let (_, status) = rustix::process::waitpid(pid, WaitOptions::empty()).unwrap().unwrap();
     match status.exit_status() {
         Some(0) => Ok(0),
@@ -260,6 +265,13 @@ pub(crate) fn unshare() -> Result<i64, Errno> {
 fn inherited() -> Result<OwnedFd, Errno> {
     // SAFETY: standard error stays open as long as the process.
     rustix::io::dup(unsafe { BorrowedFd::borrow_raw(2) })
+}
+
+/// A copy of a descriptor of another process.
+fn fetch(pid: usize, fd: usize) -> Result<OwnedFd, Errno> {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    pidfd_getfd(process, i32::try_from(fd).unwrap(), PidfdGetfdFlags::empty())
 }
 
 /// Sets the mark if there is one to set; gives the mark then.
