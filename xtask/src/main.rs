@@ -140,7 +140,7 @@ enum Task {
     /// Boot distribution kernels and run the kernel suite in them
     Vm {
         /// Kernel series, such as 6.1; may be given more than once
-        #[arg(long, value_name = "VERSION", default_values_t = [String::from("6.1")])]
+        #[arg(long, value_name = "VERSION", default_values_t = ["6.1", "6.12"].map(String::from))]
         kernel: Vec<String>,
         /// Run this executable instead of the kernel suite
         #[arg(long, value_name = "FILE")]

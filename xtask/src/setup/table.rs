@@ -80,6 +80,8 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["xdotool"], Program("xdotool"), &[Test]),
     need(&["imagemagick"], Program("convert"), &[Test]),
     need(&["qemu-system-x86"], Program("qemu-system-x86_64"), &[Vm]),
+    // Newer kernel packages have compressed modules.
+    need(&["xz-utils"], Program("xz"), &[Vm]),
     need(&["iperf3"], Program("iperf3"), &[Bench]),
     need(&["systemd"], Program("systemd-analyze"), &[Test]),
     need(&["desktop-file-utils"], Program("desktop-file-validate"), &[Test]),
