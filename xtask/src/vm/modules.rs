@@ -12,12 +12,13 @@ use crate::shell;
 
 /// An interface to the outside, everything that the firewall's table names, and the right to close connections. The
 /// first is what libcrc32c looks for without naming it. A kernel that has one of them built in has no file for it.
-const WANTED: [&str; 10] = [
+const WANTED: [&str; 11] = [
     "crc32c_generic",
     "veth",
     "nf_tables",
     "nft_limit",
     "nft_log",
+    "nft_objref",
     "nft_reject_inet",
     "nft_socket",
     "nfnetlink_log",
