@@ -15,7 +15,7 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, fsync, linkat, openat, renameat, renameat_with,
-        unlinkat,
+        statat, unlinkat,
     },
     io::Errno,
     process::geteuid,
@@ -101,6 +101,7 @@ impl Store {
                 Ok(Some(text)) => match text::parse(&text, &self.boot, now) {
                     Ok(rules) => {
                         if file == LAST && !kept.warnings.is_empty() {
+                            self.put_last_in_place(&text);
                             kept.warnings.push("the copy from before the last change is in force".into());
                         }
                         kept.rules = rules;
@@ -111,7 +112,12 @@ impl Store {
                         self.set_aside(file, &mut kept.warnings);
                     }
                 },
-                Err(error) => kept.warnings.push(error.to_string()),
+                Err(error) => {
+                    kept.warnings.push(error.to_string());
+                    if let StoreError::Damaged { .. } = error {
+                        self.set_aside(file, &mut kept.warnings);
+                    }
+                }
             }
             if file == RULES && kept.warnings.is_empty() {
                 // There never were rules, or the file was removed by hand: an old copy must not come back.
@@ -129,23 +135,50 @@ impl Store {
     pub fn keep(&self, rules: &[KeptRule]) -> Result<(), StoreError> {
         let text =
             text::write(rules, &self.boot).map_err(|reason| StoreError::Damaged { file: RULES, reason })?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        remove(&self.dir, NEW)?;
-        let new =
-            openat(&self.dir, NEW, flags, Mode::RUSR | Mode::WUSR).map_err(|e| failed("a new file", e))?;
-        let mut new = File::from(new);
-        let written = new.write_all(text.as_bytes()).and_then(|()| new.sync_all());
-        if let Err(error) = written {
-            remove(&self.dir, NEW)?;
-            return Err(StoreError::Io { what: "writing the rules", error });
+        if let Err(error) = self.write_new(&text) {
+            let is_full = matches!(&error, StoreError::Io { error, .. } if matches!(error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
+            if !is_full {
+                return Err(error);
+            }
+            // The copy from before the last change makes room: what is in place stays good until the new one is.
+            remove(&self.dir, LAST)?;
+            self.write_new(&text)?;
         }
         self.keep_last()?;
         renameat(&self.dir, NEW, &self.dir, RULES).map_err(|e| failed("putting the rules in place", e))?;
         fsync(&self.dir).map_err(|e| failed("the state folder", e))
     }
 
+    /// Writes the new text to the disk, under its own name, or leaves nothing.
+    fn write_new(&self, text: &str) -> Result<(), StoreError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        remove(&self.dir, NEW)?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let mut new = File::from(openat(&self.dir, NEW, flags, mode).map_err(|e| failed("a new file", e))?);
+        if let Err(error) = new.write_all(text.as_bytes()).and_then(|()| new.sync_all()) {
+            remove(&self.dir, NEW)?;
+            return Err(StoreError::Io { what: "writing the rules", error });
+        }
+        Ok(())
+    }
+
+    /// The last good copy in the place of a file that was set aside: the next start would find nothing there, and
+    /// take that for no rules. On a disk that cannot be written the damaged file is still there, and read again.
+    fn put_last_in_place(&self, text: &str) {
+        // Two files if there is room: who damages one in place shall not damage both.
+        let from = self.write_new(text).map_or(LAST, |()| NEW);
+        match renameat_with(&self.dir, from, &self.dir, RULES, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => tracing::warn!(%error, "the last good rules are not in place"),
+        }
+    }
+
     /// A second name for what is in place now, so that there is a good copy at every moment.
     fn keep_last(&self) -> Result<(), StoreError> {
+        if matches!(statat(&self.dir, RULES, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)) {
+            return Ok(());
+        }
         remove(&self.dir, LAST)?;
         match linkat(&self.dir, RULES, &self.dir, LAST, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),

@@ -311,6 +311,8 @@ pub enum Input {
     RulesKept(Vec<KeptRule>),
     /// Processes that a former helper had bound to these, and that are bound again. They are not known yet.
     BoundBefore(Vec<(ProcessKey, RuleId)>),
+    /// How rules are kept, beside what the sources say of themselves.
+    Keeping(Source),
     /// Whether rules can be enforced on this machine. Until told otherwise they cannot.
     CanEnforce(bool),
     /// Time passed: publish what has gathered.
