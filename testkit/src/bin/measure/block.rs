@@ -186,7 +186,8 @@ pub(crate) fn block(ctl: &Path, rules: &Rules, peer: &Peer, rounds: usize, socke
         values.sort_by(f64::total_cmp);
         values
     };
-    let at = |values: &[f64], share: f64| values[((values.len() - 1) as f64 * share).ceil() as usize];
+    // The smallest value that so large a share of all does not exceed.
+    let at = |values: &[f64], share: f64| values[((values.len() as f64 * share).ceil() as usize).max(1) - 1];
     let [stopped, allowed, answered] = [sorted(|r| r.stopped), sorted(|r| r.allowed), sorted(|r| r.answered)];
     Ok(json!({
         "rounds": rounds, "sockets": sockets,
