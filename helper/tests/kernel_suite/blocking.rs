@@ -8,6 +8,7 @@ mod families;
 mod links;
 mod namespaces;
 mod new;
+pub(crate) mod random;
 mod refusals;
 pub(crate) mod victim;
 pub(crate) mod walled;
@@ -36,6 +37,7 @@ pub(crate) fn run(tap: &mut Tap, watch: &mut Watch, policies: &mut Policies) {
     namespaces::run(&mut stage);
     refusals::run(&mut stage);
     walled::run(&mut stage);
+    random::run(&mut stage);
     stage.table();
     let left = stage.policies.sweep().unwrap();
     stage.tap.check("nobody is bound in the end", left == 0, &format!("{left} processes"));
