@@ -10,6 +10,7 @@ mod namespaces;
 mod new;
 pub(crate) mod random;
 mod refusals;
+mod ring;
 pub(crate) mod victim;
 pub(crate) mod walled;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(tap: &mut Tap, watch: &mut Watch, policies: &mut Policies) {
     let mut stage = Stage { tap, watch, policies };
     new::run(&mut stage);
     existing::run(&mut stage);
+    ring::run(&mut stage);
     families::run(&mut stage);
     namespaces::run(&mut stage);
     refusals::run(&mut stage);
