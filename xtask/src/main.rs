@@ -214,8 +214,10 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Vm { kernel, suite, yes } => {
             setup::ensure(&[Purpose::Build, Purpose::Vm], yes)?;
             let guest = vm::Guest::build(suite)?;
-            for series in kernel {
-                vm::run(&series, &guest)?;
+            // Each is tried: what fails on one says nothing of the others.
+            let ends = kernel.iter().map(|series| vm::run(series, &guest));
+            for end in ends.collect::<Vec<_>>() {
+                end?;
             }
         }
     }

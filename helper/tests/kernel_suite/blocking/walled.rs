@@ -12,7 +12,7 @@ use sekhmet_common::kernel::{
     tcp_state,
 };
 use sekhmet_helper::{
-    firewall::{Firewall, NftFirewall},
+    firewall::{Firewall, NftFirewall, Shape},
     kernel::{self, Kernel, Options, policy::Policies},
 };
 
@@ -66,9 +66,12 @@ pub(crate) fn helper() -> ExitCode {
         Ok(kernel) => kernel,
         Err(error) => return skip(&format!("no programs: {error}")),
     };
-    let installed = NftFirewall::open().and_then(|mut firewall| firewall.install().map(|_hold| firewall));
+    let installed = NftFirewall::open().and_then(|mut firewall| Ok((firewall.install()?, firewall)));
     let firewall = match installed {
-        Ok(firewall) => firewall,
+        Ok((shape, firewall)) => {
+            say("it is there as a whole", shape, Shape::ALL[0]);
+            firewall
+        }
         Err(error) => return skip(&format!("no table: {error}")),
     };
     let mut policies = kernel.take_policies().unwrap();
