@@ -214,11 +214,15 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Vm { kernel, suite, yes } => {
             setup::ensure(&[Purpose::Build, Purpose::Vm], yes)?;
             let guest = vm::Guest::build(suite)?;
+            let mut result = Ok(());
             // Each is tried: what fails on one says nothing of the others.
-            let ends = kernel.iter().map(|series| vm::run(series, &guest));
-            for end in ends.collect::<Vec<_>>() {
-                end?;
+            for series in kernel {
+                if let Err(error) = vm::run(&series, &guest) {
+                    shell::say(format!("{error:#}"));
+                    result = Err(error);
+                }
             }
+            result?;
         }
     }
     Ok(ExitCode::SUCCESS)
