@@ -2,6 +2,7 @@
 //!
 //! A change is done whole or undone. Its parts do not know each other; their order is here.
 
+mod disk;
 mod judge;
 mod lasting;
 
@@ -19,6 +20,7 @@ use sekhmet_common::{
     rule::{Answer, Extent, Rule, RuleId, Ways},
 };
 
+use self::disk::Disk;
 pub use self::judge::{Bound, Judge};
 use crate::{
     engine::input::{
@@ -50,7 +52,7 @@ pub struct Enforcer {
     judge: Box<dyn Judge>,
     firewall: Option<Box<dyn Firewall>>,
     hold: Option<Hold>,
-    store: Option<Store>,
+    disk: Disk,
     kept: Arc<[KeptRule]>,
     /// Where refused packets are told.
     seen: Sender<Input>,
@@ -79,7 +81,7 @@ impl Enforcer {
             judge,
             firewall,
             hold: None,
-            store,
+            disk: Disk::new(store),
             kept,
             seen,
             packets: None,
@@ -146,7 +148,16 @@ impl Enforcer {
     pub fn apply(&mut self, change: &Change) -> Result<Applied, String> {
         let before = Arc::clone(&self.kept);
         if let Some(keep) = &change.keep {
-            self.keep(keep)?;
+            let kept = self.disk.keep(keep);
+            self.tell_keeping();
+            match (kept, &change.step) {
+                // A block that would be forgotten is refused.
+                (Err(reason), ChangeStep::Add(_)) => return Err(reason),
+                // That one ends, or holds also for a program's new file, does not depend on a disk.
+                (Err(reason), _) => tracing::error!(reason, "what is on the disk is not what is in force"),
+                (Ok(()), _) => {}
+            }
+            self.kept = Arc::clone(keep);
         }
         let done = match &change.step {
             ChangeStep::Add(binding) => self.enforce(binding).inspect_err(|_reason| {
@@ -159,11 +170,12 @@ impl Enforcer {
                 Ok(Applied::default())
             }
         };
-        if done.is_err()
-            && change.keep.is_some()
-            && let Err(reason) = self.keep(&before)
-        {
-            tracing::error!(reason, "a rule that is not in force is still on the disk");
+        if done.is_err() && change.keep.is_some() {
+            if let Err(reason) = self.disk.keep(&before) {
+                tracing::error!(reason, "a rule that is not in force is still on the disk");
+            }
+            self.kept = before;
+            self.tell_keeping();
         }
         self.keep_or_clear();
         done
@@ -184,6 +196,7 @@ impl Enforcer {
     /// could not be told.
     pub fn look_after(&mut self) {
         self.look_after_table();
+        self.make_up_on_disk();
         self.keep_or_clear();
     }
 
@@ -306,14 +319,6 @@ impl Enforcer {
             Ok(reader) => self.packets = Some(reader),
             Err(error) => tracing::warn!(%error, "refused packets are counted, but not told"),
         }
-    }
-
-    fn keep(&mut self, rules: &Arc<[KeptRule]>) -> Result<(), String> {
-        if let Some(store) = &self.store {
-            store.keep(rules).map_err(|error| escape(error.to_string().as_bytes()))?;
-        }
-        self.kept = Arc::clone(rules);
-        Ok(())
     }
 }
 

@@ -124,6 +124,21 @@ fn a_damaged_file_gives_way_to_the_last_good_one_and_is_kept() {
 }
 
 #[test]
+fn the_last_good_copy_outlives_a_second_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, "boot");
+    store.keep(&[program(1, Lifetime::Always)]).unwrap();
+    store.keep(&[program(1, Lifetime::Always), program(2, Lifetime::Always)]).unwrap();
+    fs::write(dir.path().join(RULES), b"not even \xff text").unwrap();
+    assert_eq!(ids(&store.load(NOW)), [1]);
+    assert!(dir.path().join(DAMAGED).exists());
+    let again = store.load(NOW);
+    assert_eq!((ids(&again), again.warnings), (vec![1], Vec::new()));
+    store.keep(&[program(3, Lifetime::Always)]).unwrap();
+    assert_eq!(ids(&store.load(NOW)), [3]);
+}
+
+#[test]
 fn rules_that_were_removed_by_hand_do_not_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir, "boot");

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    blocking::{victim, walled},
+    blocking::{random, victim, walled},
     succession,
 };
 
@@ -29,6 +29,10 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         Some(walled::WORD) => walled::helper(),
         Some(succession::OUTSIDE) => succession::renumber(),
         Some(succession::INSIDE) => succession::renumbered(),
+        Some(random::WORD) => {
+            let number = |at: usize| arguments.get(at).and_then(|number| number.parse().ok());
+            random::rounds(number(1).unwrap_or(100), number(2).unwrap_or(1000) as usize)
+        }
         Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("send") => {
             let port = arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(0);

@@ -82,6 +82,8 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["xdotool"], Program("xdotool"), &[Test]),
     need(&["imagemagick"], Program("convert"), &[Test]),
     need(&["qemu-system-x86"], Program("qemu-system-x86_64"), &[Vm]),
+    // Newer kernel packages have compressed modules.
+    need(&["xz-utils"], Program("xz"), &[Vm]),
     need(&["iperf3"], Program("iperf3"), &[Bench]),
     need(&["libbpf-tools"], Program("opensnoop"), &[Peers]),
     need(&["systemd"], Program("systemd-analyze"), &[Test]),

@@ -1,6 +1,7 @@
 //! Rules as stories: wished, enforced, followed over fork, exec and exit, over.
 
 use sekhmet_common::{
+    coverage::{Mode, Source, SourceStatus},
     flow::{EndReason, FlowState},
     process::ProcessId,
     rule::{Draft, Lifetime, RuleId, Wanted},
@@ -418,4 +419,33 @@ fn numbers_and_hits_of_a_former_helper_go_on() {
     again.block(1, Wanted::Path("/usr/bin/wget".into()), Lifetime::Always);
     again.obey();
     assert!(again.engine.mirror().rule(RuleId(18)).is_some(), "a mark of rule 2 may still be about");
+}
+
+#[test]
+fn how_rules_are_kept_stays_the_last_line_of_the_coverage() {
+    let line = |capability: &str, status| Source {
+        capability: capability.into(),
+        source: "".into(),
+        status,
+        cost: "".into(),
+        reason: "".into(),
+    };
+    let mut s = Stage::new(Limits::default());
+    let all = s.listen(Scope::All);
+    let mode = Mode::Reduced;
+    let shown = |s: &Stage| {
+        let sources = s.mirror(all).coverage().iter();
+        sources.map(|source| (source.capability.shown(), source.status)).collect::<Vec<_>>()
+    };
+    let [best, less] = [SourceStatus::Best, SourceStatus::Reduced];
+    s.step(Input::Keeping(line("kept", best)));
+    s.step(Input::Coverage { mode, sources: vec![line("one", best), line("two", best)] });
+    s.step(Input::Keeping(line("kept", less)));
+    s.step(Input::Tick);
+    let wanted =
+        [("one", best), ("two", best), ("kept", less)].map(|(name, status)| (name.to_owned(), status));
+    assert_eq!(shown(&s), wanted);
+    s.step(Input::Coverage { mode, sources: vec![line("one", less)] });
+    s.step(Input::Tick);
+    assert_eq!(shown(&s), [("one".to_owned(), less), ("kept".to_owned(), less)]);
 }

@@ -7,6 +7,7 @@ use std::{
 
 use crossbeam_channel::bounded;
 use sekhmet_common::{
+    coverage::SourceStatus,
     rule::{Lifetime, Subject},
     time::Timestamp,
 };
@@ -208,6 +209,36 @@ fn what_cannot_be_kept_is_not_enforced() {
     assert!(scene.enforcer.apply(&add(&rule(5))).is_err());
     assert!(scene.notes.take().is_empty());
     assert_eq!(scene.firewall.installs(), 0);
+}
+
+#[test]
+fn what_cannot_be_written_ends_all_the_same_and_is_made_up_for() {
+    let mut scene = scene();
+    let (seen, told) = bounded(16);
+    scene.enforcer.seen = seen;
+    assert_eq!(scene.enforcer.keeping_line().status, SourceStatus::Best);
+    scene.enforcer.apply(&add(&rule(5))).unwrap();
+    let in_the_way = scene.dir.path().join("rules.toml.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    scene.notes.take();
+    scene.enforcer.apply(&change(ChangeStep::Remove(vec![RuleId(5)]), &[])).unwrap();
+    assert!(scene.notes.take().contains(&"clear 5".to_owned()));
+    assert_eq!(on_disk(&scene.dir), [5], "as it was");
+    let line = |told: &Receiver<Input>| match told.try_recv() {
+        Ok(Input::Keeping(line)) => line,
+        other => panic!("{other:?}"),
+    };
+    let said = line(&told);
+    assert_eq!(
+        (said.status, said.cost.is_empty(), said.reason.is_empty()),
+        (SourceStatus::Reduced, false, false)
+    );
+    scene.enforcer.look_after();
+    assert!(told.try_recv().is_err(), "nothing new");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    scene.enforcer.look_after();
+    assert!(on_disk(&scene.dir).is_empty());
+    assert_eq!(line(&told).status, SourceStatus::Best);
 }
 
 #[test]
