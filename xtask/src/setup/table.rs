@@ -52,6 +52,8 @@ use Purpose::{Bench, Build, Bus, Screenshot, Test, Vm, Window};
 pub(crate) const NEEDS: &[Need] = &[
     need(&["gcc"], Program("cc"), &[Build]),
     need(&["libc6-dev"], Path("/usr/include/stdio.h"), &[Build]),
+    // The runtime of the fuzz targets is C++.
+    need(&["g++"], Program("c++"), &[Test]),
     need(&["util-linux"], Program("unshare"), &[Bus, Test]),
     need(&["dbus-daemon", "dbus"], Program("dbus-daemon"), &[Bus, Test]),
     need(&["dbus-bin", "dbus"], Program("dbus-send"), &[Bus, Test]),
