@@ -120,7 +120,7 @@ enum Task {
     },
     /// Measure, print a table with ratios and limits, write target/bench/NAME.json
     Bench {
-        /// One benchmark; all when left out
+        /// Which benchmark; `spine` when left out
         name: Option<String>,
         /// Do not ask before installing
         #[arg(long)]
