@@ -48,6 +48,10 @@ pub enum Command {
     OpenInspector(bool),
     /// List something else in the inspector.
     SetTab(Tab),
+    /// Show the chart as a table, or as a chart.
+    ChartAsTable(bool),
+    /// Show the selection alone in the chart, to its own scale.
+    ChartAlone(bool),
     /// Follow the desktop's theme, or force one.
     SetTheme(egui::ThemePreference),
     /// Put text on the clipboard.
@@ -152,6 +156,8 @@ fn choose(command: Command, model: &mut Model) {
                 model.screen.selected = None;
             }
         }
+        Command::ChartAsTable(table) => model.screen.chart_as_table = table,
+        Command::ChartAlone(alone) => model.screen.chart_alone = alone,
         Command::SetTab(tab) => model.screen.tab = tab,
         Command::SetMenu(menu) => model.screen.menu = menu,
         Command::OpenBlockMenu(node) => {

@@ -7,9 +7,43 @@ use sekhmet_common::{
 
 use crate::model::{key::GroupKey, screen::Lens};
 
+pub mod coverage;
+pub mod inspector;
 pub mod numbers;
 pub mod rule;
+pub mod table;
+pub mod timeline;
 pub mod times;
+
+/// Names of the window's fields, for those who hear them.
+pub mod pane {
+    /// Search, rates, health.
+    pub const TOP: &str = "Top bar";
+    /// Lenses.
+    pub const LENSES: &str = "Lenses";
+    /// The table or the page in its place.
+    pub const TABLE: &str = "Table";
+    /// The selected row.
+    pub const INSPECTOR: &str = "Inspector pane";
+    /// The chart.
+    pub const TIMELINE: &str = "Timeline pane";
+}
+
+/// Names of keys as they stand on their caps.
+pub mod key {
+    /// Steps back.
+    pub const ESC: &str = "Esc";
+    /// Does the primary thing.
+    pub const ENTER: &str = "Enter";
+    /// Pauses.
+    pub const SPACE: &str = "Space";
+    /// Goes to the search.
+    pub const SLASH: &str = "/";
+    /// Shows local traffic.
+    pub const L: &str = "L";
+    /// Takes back.
+    pub const U: &str = "U";
+}
 
 /// The window's title.
 pub const TITLE: &str = "Sekhmet";
@@ -117,6 +151,20 @@ pub const HOSTS: &str = "Hosts";
 pub const PROCESSES: &str = "Processes";
 /// The tab with connections.
 pub const CONNECTIONS: &str = "Connections";
+/// What a row is: a process.
+pub const PROCESS: &str = "process";
+/// What a row is: a remote host.
+pub const HOST: &str = "host";
+/// What a row is: programs that ended.
+pub const EXITED: &str = "exited";
+/// The other side opened it.
+pub const INBOUND: &str = "inbound";
+/// A flow that is being set up.
+pub const OPENING: &str = "opening";
+/// A flow that is in use.
+pub const OPEN: &str = "open";
+/// A flow that is over.
+pub const CLOSED: &str = "closed";
 /// Copies a value.
 pub const COPY: &str = "Copy";
 
@@ -194,6 +242,11 @@ pub fn sentence_case(text: &str) -> String {
 /// `3 processes`.
 pub fn processes(n: usize) -> String {
     number_of(n, "process", "processes")
+}
+
+/// `31 connections`.
+pub fn connections(n: u32) -> String {
+    format!("{} connections", numbers::count(n.into()))
 }
 
 /// `4 exited programs`.

@@ -2,6 +2,8 @@
 
 use egui::{Rangef, Rect, Ui, UiBuilder, pos2};
 
+use panes::Pane;
+
 use crate::{
     command::{Command, Commands},
     model::{Model, screen::Lens, status::Status},
@@ -16,6 +18,7 @@ mod keys;
 mod lenses;
 mod local_line;
 mod menu;
+mod panes;
 mod rules;
 mod states;
 mod table;
@@ -95,23 +98,29 @@ pub fn show(ui: &mut Ui, model: &Model, shown: &mut Shown, commands: &mut Comman
     ui.painter().rect_filled(window, 0.0, p.panel);
     ui.painter().rect_filled(grid.body, 0.0, p.bg);
 
+    panes::begin(ui, Pane::Top, &grid);
     top_bar::show(&mut field(ui, grid.top, "top"), &grid, model, shown, commands);
+    panes::begin(ui, Pane::Lenses, &grid);
     lenses::show(&field(ui, grid.lenses, "lenses"), model, commands);
+    panes::begin(ui, Pane::Table, &grid);
     body(ui, grid.body, model, shown, commands);
+    panes::begin(ui, Pane::Inspector, &grid);
     if let Some(rect) = grid.inspector {
         if grid.over {
             ui.painter().rect_filled(rect, 0.0, p.panel);
         }
         inspector::show(&mut field(ui, rect, "inspector"), model, shown, commands);
     }
-    timeline::show(&field(ui, grid.timeline, "timeline"), &grid, model, &mut shown.scale);
+    panes::begin(ui, Pane::Timeline, &grid);
+    timeline::show(&mut field(ui, grid.timeline, "timeline"), &grid, model, &mut shown.scale);
     borders(ui, window, &grid);
     if let Some(rect) = grid.inspector {
         resize(ui, rect, window, commands);
     }
+    panes::ring(ui, &grid);
     menu::show(ui, model, shown, commands);
     toast::show(ui, grid.body.with_max_y(grid.body.bottom() - measure::ROW), model, commands);
-    keys::read(ui, model, shown, commands);
+    keys::read(ui, &grid, model, shown, commands);
 }
 
 fn field(ui: &mut Ui, rect: Rect, name: &str) -> Ui {

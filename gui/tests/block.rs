@@ -327,3 +327,32 @@ fn a_rule_that_may_not_be_seen_blocks_all_the_same() {
     w.tell(Update::Events(vec![Event::ProcessRules { at, id: BACKUP, rules: vec![RuleId(40)] }]));
     assert!(w.has("backup.py blocked: By a rule that only an administrator may see."));
 }
+
+#[test]
+fn hosts_that_were_only_refused_are_found() {
+    let mut w = Window::scene(120);
+    w.tell(in_force(backup_rule(7), BACKUP));
+    w.tell(Update::Events(vec![refused(1, BACKUP, Some("upload.example"), 2), refused(2, BACKUP, None, 1)]));
+    for (search, found) in [
+        ("host:upload", &["backup.py", "backup.py", "upload.example"][..]),
+        ("upload.example port:443", &["backup.py", "backup.py", "upload.example"]),
+        ("host:203.0.113.99 -upload", &["backup.py", "backup.py", "203.0.113.99"]),
+        ("upload port:80", &[]),
+        ("app:firefox upload", &[]),
+    ] {
+        w.harness.state_mut().model_mut().screen.search_for(search);
+        w.harness.state_mut().model_mut().invalidate();
+        w.step();
+        assert_eq!(w.names(), found, "{search}");
+    }
+}
+
+#[test]
+fn a_lifetime_that_does_not_suit_cannot_be_chosen() {
+    let mut w = backup();
+    w.key(Key::B);
+    w.key(Key::ArrowDown);
+    assert!(w.has("Block python3.11 "), "another scope takes its own lifetime");
+    w.click("Until it exits");
+    assert!(!w.has("Block python3.11 until it exits"), "the one that does not suit stays as it was");
+}

@@ -107,6 +107,10 @@ pub struct Screen {
     pub inspector_width: f32,
     /// What the inspector lists.
     pub tab: Tab,
+    /// Whether the chart is shown as a table.
+    pub chart_as_table: bool,
+    /// Whether the chart shows the selection alone, to its own scale.
+    pub chart_alone: bool,
     /// Whether the inspector is open over the table in a small window.
     pub inspector_open: bool,
     /// Whether "all programs" was asked for and refused.
@@ -129,6 +133,8 @@ impl Default for Screen {
             sort: None,
             inspector_width: crate::theme::measure::INSPECTOR,
             tab: Tab::default(),
+            chart_as_table: false,
+            chart_alone: false,
             inspector_open: false,
             all_refused: false,
             reveal: false,

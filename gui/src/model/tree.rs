@@ -1,9 +1,13 @@
 //! The rows of the table: the tree of programs, processes, hosts and connections, flattened in order.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap},
+};
 
 use sekhmet_common::{
     flow::{Flow, FlowId},
+    refusal::Refusal,
     time::Timestamp,
 };
 
@@ -94,6 +98,7 @@ pub fn build(ledger: &Ledger, screen: &Screen, held: Option<&Order>) -> Tree {
         held,
         second: ledger.second(),
         verdicts: Verdicts::of(ledger.mirror()),
+        tried: tried(ledger, screen),
         tree: Tree::default(),
     };
     build.top();
@@ -106,7 +111,19 @@ struct Build<'a> {
     held: Option<&'a Order>,
     second: u32,
     verdicts: Verdicts,
+    tried: HashMap<Member, Vec<&'a Refusal>>,
     tree: Tree,
+}
+
+/// What was refused to each process, as far as a search must look at it.
+fn tried<'a>(ledger: &'a Ledger, screen: &Screen) -> HashMap<Member, Vec<&'a Refusal>> {
+    let mut tried: HashMap<Member, Vec<&Refusal>> = HashMap::new();
+    if !screen.query.is_empty() {
+        for refusal in ledger.mirror().refusals() {
+            tried.entry(refusal.process).or_default().push(refusal);
+        }
+    }
+    tried
 }
 
 /// Whether a lens lists groups of this kind.
@@ -161,22 +178,41 @@ impl Build<'_> {
 
     /// Whether a group has something to show and matches the search.
     fn is_shown(&self, group: &Group, verdict: Verdict) -> bool {
-        let silent = !verdict.is_none() && self.screen.query.is_empty();
-        silent || group.tally.talked(self.screen.local) && self.matches_group(group)
+        let told = !verdict.is_none();
+        let searching = !self.screen.query.is_empty();
+        told && !searching || (told || group.tally.talked(self.screen.local)) && self.matches_group(group)
     }
 
     fn matches_group(&self, group: &Group) -> bool {
         self.screen.query.is_empty()
-            || group
-                .members
-                .iter()
-                .filter_map(|m| self.ledger.proc(*m))
-                .any(|p| self.matched(group, p).next().is_some())
+            || group.members.iter().filter_map(|m| Some((*m, self.ledger.proc(*m)?))).any(|(m, p)| {
+                self.matched(group, m, p).next().is_some() || !self.found_refused(group, m, p).is_empty()
+            })
+    }
+
+    fn tried(&self, member: Member) -> &[&'_ Refusal] {
+        self.tried.get(&member).map_or(&[], Vec::as_slice)
+    }
+
+    /// The hosts without flows that a process was refused and that match the search.
+    fn found_refused(&self, group: &Group, member: Member, proc: &Proc) -> BTreeSet<HostKey> {
+        let tried = self.tried(member);
+        if tried.is_empty() {
+            return BTreeSet::new();
+        }
+        let Some(rest) = self.screen.query.within(group, proc, tried) else { return BTreeSet::new() };
+        let found = tried.iter().filter(|refusal| rest.matches_refusal(refusal));
+        found.map(|refusal| verdict::host_of(refusal)).filter(|key| !proc.hosts.contains_key(key)).collect()
     }
 
     /// The hosts of a process that are shown and match the search.
-    fn matched<'b>(&self, group: &Group, proc: &'b Proc) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
-        let rest = self.screen.query.within(group, proc);
+    fn matched<'b>(
+        &self,
+        group: &Group,
+        member: Member,
+        proc: &'b Proc,
+    ) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
+        let rest = self.screen.query.within(group, proc, self.tried(member));
         rest.into_iter().flat_map(move |rest| {
             proc.hosts.iter().filter(move |(_, host)| {
                 self.ledger.host_figures(host).talked(self.screen.local)
@@ -241,9 +277,10 @@ impl Build<'_> {
         let mut found_below = false;
         for (member, proc, verdict) in members() {
             if searching {
-                let matched = self.matched(group, proc).count();
-                found_below |= matched < proc.hosts.len();
-                if matched == 0 {
+                let matched = self.matched(group, *member, proc).count();
+                let refused = self.found_refused(group, *member, proc).len();
+                found_below |= matched < proc.hosts.len() || refused > 0;
+                if matched + refused == 0 {
                     continue;
                 }
             }
@@ -267,13 +304,13 @@ impl Build<'_> {
         let searching = !self.screen.query.is_empty();
         if !searching && !self.screen.unfolded.contains(&row.node) {
             let refused = row.verdict.refused > 0;
-            row.unfolded = (refused || self.matched(group, proc).next().is_some()).then_some(false);
+            row.unfolded = (refused || self.matched(group, member, proc).next().is_some()).then_some(false);
             self.tree.rows.push(row);
             return;
         }
         let mut verdicts = verdict::by_host(ledger.mirror(), member);
         let mut children: Vec<Candidate<'_>> = self
-            .matched(group, proc)
+            .matched(group, member, proc)
             .map(|(host_key, host)| {
                 let node = Node::Host(key.clone(), member, host_key.clone());
                 let figures = ledger.host_figures(host);
@@ -282,9 +319,12 @@ impl Build<'_> {
                 Candidate::named(self.row(node, row.level + 1, figures, ended, verdict), &host.label)
             })
             .collect();
-        let unfolded = self.is_unfolded(&row.node, children.len() < proc.hosts.len());
+        let found = self.found_refused(group, member, proc);
+        let unfolded = self.is_unfolded(&row.node, children.len() < proc.hosts.len() || !found.is_empty());
         // Hosts that were only ever refused have no flows, but they were tried.
-        verdicts.retain(|host_key, _| !searching && !proc.hosts.contains_key(host_key));
+        verdicts.retain(|host_key, _| {
+            if searching { found.contains(host_key) } else { !proc.hosts.contains_key(host_key) }
+        });
         children.extend(verdicts.into_iter().map(|(host_key, verdict)| {
             let node = Node::Host(key.clone(), member, host_key);
             Candidate::named(self.row(node, row.level + 1, Figures::None, true, verdict), "")

@@ -98,6 +98,14 @@ pub fn span(span: Span) -> &'static str {
     }
 }
 
+/// The title of the reason.
+pub fn blocked_title(name: &str) -> String {
+    format!("{name}: blocked")
+}
+
+/// A lifetime that does not suit what is chosen.
+pub const ONLY_ONE_PROCESS: &str = "Only for one process, not for a program";
+
 /// The title of the menu.
 pub fn title(name: &str) -> String {
     format!("Block {name}")

@@ -9,7 +9,7 @@ use crate::{
         ledger::Proc,
         tree::Node,
     },
-    text::{self, field, numbers, times},
+    text::{self, field, inspector as words, numbers, times},
 };
 
 /// One line: what it is, its value, and whether that is a path, an address or the like.
@@ -40,13 +40,13 @@ pub(super) fn identity(model: &Model, node: &Node) -> String {
         Node::Host(_, member, host) => {
             let who = ledger.proc(*member).map(|p| p.label.clone()).unwrap_or_default();
             let source = ledger.host(*member, host).and_then(|h| h.source);
-            format!("Remote host of {who}, {}.", text::name_source(source))
+            words::host(&who, text::name_source(source))
         }
         Node::Flow(_, member, host, id) => {
             let who = ledger.proc(*member).map(|p| p.label.clone()).unwrap_or_default();
             let kind =
-                ledger.connection(*id).map(|c| text::protocol(c.flow.protocol)).unwrap_or("connection");
-            format!("{kind} between {who} and {}.", host.label())
+                ledger.connection(*id).map(|c| text::protocol(c.flow.protocol)).unwrap_or(words::CONNECTION);
+            words::connection(kind, &who, &host.label())
         }
     }
 }
@@ -54,23 +54,19 @@ pub(super) fn identity(model: &Model, node: &Node) -> String {
 fn group_identity(model: &Model, key: &GroupKey) -> String {
     let ledger = model.ledger();
     match key {
-        GroupKey::Kernel => "Sockets that belong to no process.".into(),
-        GroupKey::Others => format!(
-            "{} of other users and of the system. Their details need an administrator's confirmation.",
-            text::processes(usize::try_from(ledger.mirror().others().processes).unwrap_or(usize::MAX))
-        ),
+        GroupKey::Kernel => words::KERNEL.to_owned(),
+        GroupKey::Others => words::others(ledger.mirror().others().processes.into()),
         _ => {
             let Some(group) = ledger.group(key) else { return String::new() };
             let running =
                 group.members.iter().filter(|m| ledger.proc(**m).is_some_and(|p| !p.is_exited())).count();
-            let kind = text::sentence_case(text::group_kind(key));
-            format!("{kind} with {} running.", text::processes(running))
+            words::group(text::group_kind(key), running)
         }
     }
 }
 
 fn process_identity(model: &Model, proc: &Proc) -> String {
-    let Some(info) = &proc.info else { return "A socket of the kernel itself.".into() };
+    let Some(info) = &proc.info else { return words::KERNEL_SOCKET.to_owned() };
     let ledger = model.ledger();
     let parent = info.parent_id.and_then(|id| ledger.proc(Some(id))).map(|p| p.label.clone());
     let ago = times::ago(info.started_at, ledger.now(), &model.zone);
@@ -81,7 +77,7 @@ fn process_identity(model: &Model, proc: &Proc) -> String {
 
 fn user(proc: &Proc) -> String {
     let Some(info) = &proc.info else { return String::new() };
-    info.user.as_ref().filter(|u| !u.is_empty()).map_or_else(|| format!("uid {}", info.uid), |u| u.shown())
+    info.user.as_ref().filter(|u| !u.is_empty()).map_or_else(|| words::uid(info.uid), |u| u.shown())
 }
 
 /// The fields, always the same for one kind of row; what is not known reads `none`.
@@ -132,7 +128,7 @@ fn group_fields(model: &Model, key: &GroupKey) -> Vec<Field> {
         values.dedup();
         match values.len() {
             0 | 1 => values.pop().unwrap_or_default(),
-            n => format!("{n} different"),
+            n => words::different(n),
         }
     };
     let text_of = |of: fn(&sekhmet_common::process::Process) -> Option<String>| {
@@ -179,9 +175,9 @@ fn verdict(model: &Model, node: &Node) -> Field {
 
 fn flow_fields(model: &Model, flow: &Flow, program: String) -> Vec<Field> {
     let state = match (flow.state, flow.end_reason) {
-        (FlowState::Opening, _) => "opening".to_owned(),
-        (FlowState::Open, _) => "open".to_owned(),
-        (FlowState::Closed, reason) => reason.map_or("closed", text::end_reason).to_owned(),
+        (FlowState::Opening, _) => text::OPENING,
+        (FlowState::Open, _) => text::OPEN,
+        (FlowState::Closed, reason) => reason.map_or(text::CLOSED, text::end_reason),
     };
     let packets = format!(
         "↓\u{2009}{} ↑\u{2009}{}",

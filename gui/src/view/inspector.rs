@@ -63,7 +63,7 @@ fn title(ui: &Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Command
     let rest = Rangef::new(name.right() + 10.0, range.max);
     paint::text_within(painter, rest, middle, Type::Small, p.text3, &fields::subtitle(model, node));
     let told = ui.interact(name, ui.scope_id().with("title"), Sense::hover());
-    told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, format!("Inspector: {}", words.name)));
+    told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, text::inspector::title(&words.name)));
     told.on_hover_text(words.name.clone());
     if button::icon_button(ui, close, ui.scope_id().with("close"), icons::CLOSE, text::CLOSE_INSPECTOR)
         .clicked()
@@ -117,7 +117,7 @@ fn chips(ui: &Ui, rect: Rect, middle: f32, model: &Model, node: &Node, commands:
         x += w;
         let member = member?;
         let id = ui.scope_id().with(("chip", member));
-        let response = button::place(ui, place, id, Role::Button, &format!("Started by {name}"));
+        let response = button::place(ui, place, id, Role::Button, &text::inspector::started_by(name));
         response.clicked().then_some(member)
     };
     if first > 0 {

@@ -83,7 +83,7 @@ fn search(ui: &mut Ui, field: Rect, model: &Model, shown: &mut Shown, commands: 
     let end = pos2(field.right() - 18.0, middle);
     if model.screen.search.is_empty() {
         let (w, p) = (18.0, palette(ui.ctx()));
-        button::key_cap(ui, end.x - w / 2.0, middle, "/", p);
+        button::key_cap(ui, end.x - w / 2.0, middle, text::key::SLASH, p);
     } else if button::icon_button(ui, end, Id::unique("clear search"), icons::CLOSE, text::CLEAR_SEARCH)
         .clicked()
     {

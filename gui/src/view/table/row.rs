@@ -12,7 +12,7 @@ use crate::{
         series::{Both, SPARK_STEPS},
         tree::{Node, Row},
     },
-    text::{self, numbers, times},
+    text::{self, numbers, table as told, times},
     theme::{Palette, Type, measure, palette},
     widget::{
         button, cell,
@@ -38,9 +38,9 @@ fn spark(model: &Model, row: &Row) -> [Both; SPARK_STEPS] {
 /// The row as a sentence.
 pub(super) fn sentence(row: &Row, words: &Words) -> String {
     let (down, up) = (numbers::rate(row.now.down), numbers::rate(row.now.up));
-    let told = |f: numbers::Figure| if f.is_none() { "none".to_owned() } else { f.joined() };
+    let rate = |f: numbers::Figure| if f.is_none() { told::NO_RATE.to_owned() } else { f.joined() };
     let verdict = text::rule::verdict(row.verdict);
-    let figures = [told(down), told(up)];
+    let figures = [rate(down), rate(up)];
     text::row_label(&words.name, words.kind, row.level, row.unfolded, &verdict, [&figures[0], &figures[1]])
 }
 
@@ -54,7 +54,7 @@ pub(super) fn caret_ui(ui: &Ui, rect: Rect, row: &Row, words: &Words, commands: 
     let Some(unfolded) = row.unfolded else { return false };
     let centre = pos2(rect.left() + CARET + f32::from(row.level) * measure::INDENT, rect.center().y);
     let target = Rect::from_center_size(centre, vec2(24.0, measure::ROW));
-    let label = format!("{} {}", if unfolded { "Fold" } else { "Unfold" }, words.name);
+    let label = told::fold(unfolded, &words.name);
     let id = egui::Id::unique("caret").with(&row.node);
     let response = button::place(ui, target, id, Role::DisclosureTriangle, &label);
     let color = if response.hovered() { p.text } else { p.text2 };
@@ -167,18 +167,18 @@ fn spark_ui(ui: &Ui, place: Rect, row: &Row, words: &Words, peak: f64, quiet: bo
     sparkline::sparkline(ui.painter(), place, &steps, peak, colors);
     let response = ui.interact(place, egui::Id::unique("spark").with(&row.node), egui::Sense::hover());
     response.widget_info(|| {
-        let told = |value: f64, of: fn(&Both) -> f64| {
+        let figure_of = |value: f64, of: fn(&Both) -> f64| {
             let figure = numbers::rate(value);
-            let rate = if figure.is_none() { "none".to_owned() } else { figure.joined() };
+            let rate = if figure.is_none() { told::NO_RATE.to_owned() } else { figure.joined() };
             let trend = match sparkline::trend(steps.iter().map(of)) {
-                sparkline::Trend::Rising => "rising",
-                sparkline::Trend::Steady => "steady",
-                sparkline::Trend::Falling => "falling",
+                sparkline::Trend::Rising => told::RISING,
+                sparkline::Trend::Steady => told::STEADY,
+                sparkline::Trend::Falling => told::FALLING,
             };
-            format!("{rate}, {trend}")
+            told::trend(&rate, trend)
         };
-        let (down, up) = (told(row.now.down, |s| s.down), told(row.now.up, |s| s.up));
-        let label = format!("{}, last 60 seconds: download {down}; upload {up}.", words.name);
+        let (down, up) = (figure_of(row.now.down, |s| s.down), figure_of(row.now.up, |s| s.up));
+        let label = told::spark(&words.name, &down, &up);
         egui::WidgetInfo::labeled(Role::GraphicsObject, true, label)
     });
 }
