@@ -103,8 +103,8 @@ pub fn blocked_title(name: &str) -> String {
     format!("{name}: blocked")
 }
 
-/// A lifetime that does not suit what is chosen.
-pub const ONLY_ONE_PROCESS: &str = "Only for one process, not for a program";
+/// Why a lifetime does not suit a process.
+pub const ONLY_PROGRAMS: &str = "Only for a program: no process outlives a restart";
 
 /// The title of the menu.
 pub fn title(name: &str) -> String {

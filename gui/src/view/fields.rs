@@ -55,7 +55,7 @@ fn group_identity(model: &Model, key: &GroupKey) -> String {
     let ledger = model.ledger();
     match key {
         GroupKey::Kernel => words::KERNEL.to_owned(),
-        GroupKey::Others => words::others(ledger.mirror().others().processes.into()),
+        GroupKey::Others => words::others(ledger.mirror().others().processes),
         _ => {
             let Some(group) = ledger.group(key) else { return String::new() };
             let running =

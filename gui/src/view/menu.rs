@@ -216,7 +216,7 @@ impl Page<'_> {
             paint::text(painter, place.center(), Side::Centre, kind, ink, words);
             button::focus_ring(self.ui, &response);
             if !possible {
-                response.on_hover_text(rule::ONLY_ONE_PROCESS);
+                response.on_hover_text(rule::ONLY_PROGRAMS);
             } else if response.clicked() {
                 self.choose(Choice { span, ..choice.clone() });
             }
