@@ -164,7 +164,9 @@ fn many(rows: u64) -> Vec<Event> {
     let at = scene::at(0);
     (0..rows)
         .flat_map(|i| {
-            let exe = format!("/opt/vendor/a-program-with-quite-a-long-name-{i}-of-many-others/bin/main-{i}");
+            let exe = format!(
+                "/opt/vendor/bin/{i}-is-a-program-whose-name-needs-more-room-than-a-column-can-give-to-it-{i}"
+            );
             let host = format!("service-{i}.a-rather-long-host-name.region-{}.cloud.example", i % 7);
             let addr = format!("198.51.{}.{}", i / 250 % 250, i % 250);
             let process = scene::process(10_000 + i, &exe, &["main"]);

@@ -19,7 +19,6 @@ use sekhmet_gui::{
 #[path = "support/scene.rs"]
 mod scene;
 #[path = "support/window.rs"]
-#[expect(dead_code, reason = "these tests need only a part of what works a window")]
 mod window;
 
 use window::Window;
