@@ -1,6 +1,8 @@
 //! What a view may ask for, and the only place where it is done.
 
-use sekhmet_common::rule::RuleId;
+use sekhmet_common::{file::AccessId, rule::RuleId, watch::EntryId};
+
+mod lens;
 
 use crate::{
     link::Link,
@@ -9,7 +11,9 @@ use crate::{
         block::{self, Choice, Consequence, Menu},
         requests::{Ticket, Wish},
         screen::{Column, Lens, Tab},
+        secrets,
         tree::{Node, Row},
+        watch::Form,
     },
 };
 
@@ -18,6 +22,24 @@ use crate::{
 pub enum Command {
     /// Select a row.
     Select(Node),
+    /// Select a row of the Secrets lens.
+    SelectSecret(secrets::rows::Key),
+    /// Unfold a row of the Secrets lens, or fold it.
+    TurnSecret(secrets::rows::Key),
+    /// Go to an access in the Secrets lens.
+    ShowAccess(AccessId),
+    /// Go to the mark of the timeline so many places further.
+    NextMark(isize),
+    /// Set what stands in the editor of the watchlist.
+    SetForm(Form),
+    /// Watch what stands there.
+    Watch,
+    /// Take an entry off the watchlist.
+    Unwatch(EntryId),
+    /// Open the entry of an access in the editor, with its reader among those that are expected.
+    Expect(AccessId),
+    /// Tell the desktop of unexpected readers, or do not.
+    SetAlerts(bool),
     /// Bring the selected row into sight.
     Reveal,
     /// Select the row so many places below the selected one.
@@ -115,6 +137,8 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
             }
             Command::Unblock(id) => unblock(id, model, link),
             Command::Undo => undo(model, link),
+            Command::Watch => watch(model, link),
+            Command::Unwatch(id) => unwatch(id, model, link),
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             choice => choose(choice, model),
         }
@@ -127,6 +151,13 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
 fn choose(command: Command, model: &mut Model) {
     match command {
         Command::Select(node) => model.screen.selected = Some(node),
+        Command::SelectSecret(key) => lens::select(key, model),
+        Command::TurnSecret(key) => lens::turn(&key, model),
+        Command::ShowAccess(id) => lens::show(id, model),
+        Command::NextMark(by) => lens::next_mark(by, model),
+        Command::SetForm(form) => model.screen.form = form,
+        Command::Expect(id) => lens::expect(id, model),
+        Command::SetAlerts(on) => model.alerts.set_on(on),
         Command::Reveal => model.screen.reveal = true,
         Command::Move(by) => move_by(model, by),
         Command::MoveToEnd(last) => move_by(model, if last { isize::MAX } else { isize::MIN }),
@@ -153,7 +184,7 @@ fn choose(command: Command, model: &mut Model) {
         Command::OpenInspector(open) => {
             model.screen.inspector_open = open;
             if !open {
-                model.screen.selected = None;
+                (model.screen.selected, model.screen.secret) = (None, None);
             }
         }
         Command::ChartAsTable(table) => model.screen.chart_as_table = table,
@@ -173,6 +204,8 @@ fn choose(command: Command, model: &mut Model) {
         | Command::BlockAtOnce(_)
         | Command::Unblock(_)
         | Command::Undo
+        | Command::Watch
+        | Command::Unwatch(_)
         | Command::Quit => {}
     }
 }
@@ -196,6 +229,18 @@ fn unblock(id: RuleId, model: &mut Model, link: &mut dyn Link) {
     ask(wish, model, link);
 }
 
+fn watch(model: &mut Model, link: &mut dyn Link) {
+    let form = std::mem::take(&mut model.screen.form);
+    let wish = model.requests.watch(&form);
+    ask(wish, model, link);
+}
+
+fn unwatch(id: EntryId, model: &mut Model, link: &mut dyn Link) {
+    let Some(entry) = model.live().mirror().entry(id).cloned() else { return };
+    let wish = model.requests.unwatch(&entry);
+    ask(wish, model, link);
+}
+
 fn undo(model: &mut Model, link: &mut dyn Link) {
     if let Some(wish) = model.undo() {
         ask(wish, model, link);
@@ -214,6 +259,9 @@ fn selected_row(model: &Model) -> Option<(usize, &Row)> {
 }
 
 fn move_by(model: &mut Model, by: isize) {
+    if model.screen.lens == Lens::Secrets {
+        return lens::move_by(by, model);
+    }
     let rows = &model.tree().rows;
     let Some(last) = rows.len().checked_sub(1) else { return };
     let next = match model.selected_index() {
@@ -228,6 +276,9 @@ fn move_by(model: &mut Model, by: isize) {
 }
 
 fn deeper(model: &mut Model) {
+    if model.screen.lens == Lens::Secrets {
+        return lens::unfold(true, model);
+    }
     let Some((_, row)) = selected_row(model) else { return move_by(model, 0) };
     match (row.unfolded, row.node.clone()) {
         (Some(false), node) => model.screen.set_unfolded(&node, true),
@@ -238,6 +289,9 @@ fn deeper(model: &mut Model) {
 }
 
 fn shallower(model: &mut Model) {
+    if model.screen.lens == Lens::Secrets {
+        return lens::unfold(false, model);
+    }
     let Some((_, row)) = selected_row(model) else { return };
     let node = row.node.clone();
     if row.unfolded == Some(true) {
@@ -259,8 +313,8 @@ fn step_back(model: &mut Model) {
         model.screen.search_for("");
     } else if model.paused().is_some() {
         model.set_paused(false);
-    } else if model.screen.selected.is_some() {
-        model.screen.selected = None;
+    } else if model.screen.selected.is_some() || model.screen.secret.is_some() {
+        (model.screen.selected, model.screen.secret) = (None, None);
     } else {
         model.screen.lens = Lens::Everything;
     }

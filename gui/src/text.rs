@@ -11,9 +11,11 @@ pub mod coverage;
 pub mod inspector;
 pub mod numbers;
 pub mod rule;
+pub mod secrets;
 pub mod table;
 pub mod timeline;
 pub mod times;
+pub mod watchlist;
 
 /// Names of the window's fields, for those who hear them.
 pub mod pane {
@@ -120,6 +122,8 @@ pub const KERNEL: &str = "Linux kernel";
 pub const OTHERS: &str = "Other users and the system";
 /// Heading of the lenses.
 pub const LENS_WHO: &str = "Who";
+/// Heading of what may want attention.
+pub const LENS_LOOK: &str = "What needs a look";
 /// Heading of the pages.
 pub const LENS_APPLIES: &str = "What applies";
 /// Heading of the timeline.
@@ -206,6 +210,8 @@ pub mod field {
     pub const PROGRAM: &str = "Program";
     /// How many.
     pub const PROCESSES: &str = "Processes";
+    /// Watched files that were opened.
+    pub const SECRETS: &str = "Secrets";
     /// What the rules say.
     pub const VERDICT: &str = "Verdict";
 }
@@ -218,7 +224,9 @@ pub fn lens(lens: Lens) -> &'static str {
         Lens::Services => "Services",
         Lens::Containers => "Containers",
         Lens::Users => "Users",
+        Lens::Secrets => secrets::SECRETS,
         Lens::Rules => rule::RULES,
+        Lens::Watchlist => watchlist::WATCHLIST,
         Lens::Coverage => "Coverage",
     }
 }

@@ -103,6 +103,7 @@ impl Link for Live {
         let command = match wish {
             Wish::Block(draft) => Command::Add(draft),
             Wish::Unblock(id) => Command::Remove(id),
+            Wish::Watch(..) | Wish::Unwatch(_) => return Err(rule::RECORDING),
         };
         // A person asked, so polkit may ask the person.
         let id = self.client.command(command, true).ok_or(rule::BUSY)?;

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use sekhmet_common::flow::{Direction, Flow, FlowId, FlowState, Reach};
+use sekhmet_common::{
+    file::ContactReason,
+    flow::{Direction, Flow, FlowId, FlowState, Reach},
+};
 
 use super::{
     Model,
-    key::{self, GroupKey, Member},
+    key::{self, GroupKey, HostKey, Member},
     ledger::{Group, Host, Ledger},
     tally::Figures,
     tree::Node,
@@ -46,7 +49,14 @@ impl Model {
             Node::Process(key, member) => process_words(ledger, key, *member),
             Node::Host(_, member, host) => Words {
                 name: host.label(),
-                detail: ledger.host(*member, host).map(|h| host_detail(ledger, h)).unwrap_or_default(),
+                detail: [
+                    ledger.host(*member, host).map(|h| host_detail(ledger, h)),
+                    after_read(ledger, *member, host),
+                ]
+                .into_iter()
+                .flatten()
+                .collect::<Vec<_>>()
+                .join(" · "),
                 kind: text::HOST,
                 ..Words::default()
             },
@@ -186,6 +196,13 @@ fn process_words(ledger: &Ledger, key: &GroupKey, member: Member) -> Words {
         detail = format!("{} · {detail}", group.label);
     }
     Words { name: proc.label.clone(), detail, icon: Some(icons::PROCESS), mono: false, kind: text::PROCESS }
+}
+
+/// How soon after a watched file was opened a new host was reached.
+fn after_read(ledger: &Ledger, member: Member, host: &HostKey) -> Option<String> {
+    let contact = ledger.secrets().contact_with(member?, host)?;
+    let new = contact.reason == ContactReason::NewRemote;
+    new.then(|| text::secrets::after_read(contact.at.nanos_since(contact.read_at)))
 }
 
 /// Protocols and ports in use with a host, and who opened them.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use sekhmet_common::{
+    file::AccessId,
     flow::{Flow, FlowId},
     refusal::Refusal,
     time::Timestamp,
@@ -15,6 +16,7 @@ use super::{
     key::{GroupKey, HostKey, Member},
     ledger::{Group, Host, Ledger, Proc},
     screen::{Lens, Screen},
+    secrets::Marks,
     series::Both,
     tally::Figures,
     verdict::{self, Verdict, Verdicts},
@@ -73,6 +75,29 @@ pub struct Row {
     pub last: Timestamp,
     /// What rules did to it.
     pub verdict: Verdict,
+    /// The watched files it opened.
+    pub secret: Secret,
+}
+
+/// The watched files that a row opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Secret {
+    /// Files at which it was not expected.
+    pub unexpected: usize,
+    /// Files at which it was.
+    pub expected: usize,
+    /// The newest access, one that was not expected before all others.
+    pub newest: Option<AccessId>,
+}
+
+impl Secret {
+    fn of(marks: Option<&Marks>) -> Self {
+        marks.map_or_else(Self::default, |marks| Self {
+            unexpected: marks.unexpected(),
+            expected: marks.expected(),
+            newest: marks.newest(),
+        })
+    }
 }
 
 /// The rows and what stands around them.
@@ -99,6 +124,7 @@ pub fn build(ledger: &Ledger, screen: &Screen, held: Option<&Order>) -> Tree {
         second: ledger.second(),
         verdicts: Verdicts::of(ledger.mirror()),
         tried: tried(ledger, screen),
+        secrets: by_group(ledger),
         tree: Tree::default(),
     };
     build.top();
@@ -112,6 +138,7 @@ struct Build<'a> {
     second: u32,
     verdicts: Verdicts,
     tried: HashMap<Member, Vec<&'a Refusal>>,
+    secrets: HashMap<&'a GroupKey, Marks>,
     tree: Tree,
 }
 
@@ -126,6 +153,19 @@ fn tried<'a>(ledger: &'a Ledger, screen: &Screen) -> HashMap<Member, Vec<&'a Ref
     tried
 }
 
+/// The watched files that the processes of each program and each user opened.
+fn by_group(ledger: &Ledger) -> HashMap<&GroupKey, Marks> {
+    let mut groups: HashMap<&GroupKey, Marks> = HashMap::new();
+    for (process, marks) in ledger.secrets().marks() {
+        if let Some(proc) = ledger.proc(Some(*process)) {
+            for key in [&proc.program, &proc.user] {
+                groups.entry(key).or_default().absorb(marks);
+            }
+        }
+    }
+    groups
+}
+
 /// Whether a lens lists groups of this kind.
 fn is_listed(lens: Lens, key: &GroupKey) -> bool {
     let is_user = matches!(key, GroupKey::User(_));
@@ -135,7 +175,7 @@ fn is_listed(lens: Lens, key: &GroupKey) -> bool {
         Lens::Applications => matches!(key, GroupKey::Application(_) | GroupKey::Program(..)),
         Lens::Services => matches!(key, GroupKey::Service(_)),
         Lens::Containers => matches!(key, GroupKey::Container(_)),
-        Lens::Rules | Lens::Coverage => false,
+        Lens::Secrets | Lens::Rules | Lens::Watchlist | Lens::Coverage => false,
     }
 }
 
@@ -164,6 +204,9 @@ impl Build<'_> {
             }
         }
         counts.insert(Lens::Rules, ledger.mirror().rules().count());
+        counts.insert(Lens::Watchlist, ledger.mirror().entries().filter(|e| e.enabled).count());
+        let unexpected = ledger.secrets().marks().values().map(Marks::unexpected);
+        counts.insert(Lens::Secrets, unexpected.sum());
         self.tree.counts = counts;
         self.tree.programs = running.len();
         self.tree.ended = ended.len();
@@ -227,6 +270,11 @@ impl Build<'_> {
 
     fn row(&self, node: Node, level: u8, figures: Figures<'_>, ended: bool, verdict: Verdict) -> Row {
         let local = self.screen.local;
+        let secret = match &node {
+            Node::Group(key) => Secret::of(self.secrets.get(key)),
+            Node::Process(_, Some(id)) => Secret::of(self.ledger.secrets().marks().get(id)),
+            _ => Secret::default(),
+        };
         Row {
             node,
             level,
@@ -237,6 +285,7 @@ impl Build<'_> {
             open: figures.open(local),
             last: figures.last(local).max(verdict.last),
             verdict,
+            secret,
         }
     }
 
@@ -363,6 +412,7 @@ impl Build<'_> {
                     open: c.side.open,
                     last: c.side.last,
                     verdict: Verdict::default(),
+                    secret: Secret::default(),
                 };
                 Candidate { row, name: "", port: c.flow.local.port }
             })
@@ -391,6 +441,7 @@ impl Build<'_> {
                 refused: ended.iter().map(|c| c.row.verdict.refused).sum(),
                 ..Verdict::default()
             },
+            secret: Secret::default(),
         });
         if unfolded {
             ended.into_iter().for_each(|c| self.push_group(c.row, 1));

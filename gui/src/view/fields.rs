@@ -1,12 +1,17 @@
 //! What the inspector tells about a row: the identity sentence and the fields, as words.
 
-use sekhmet_common::flow::{Flow, FlowState};
+use sekhmet_common::{
+    file::ContactReason,
+    flow::{Flow, FlowState},
+    process::ProcessId,
+};
 
 use crate::{
     model::{
         Model,
         key::{self, GroupKey, Member},
         ledger::Proc,
+        secrets::Marks,
         tree::Node,
     },
     text::{self, field, inspector as words, numbers, times},
@@ -136,6 +141,7 @@ fn group_fields(model: &Model, key: &GroupKey) -> Vec<Field> {
     };
     vec![
         verdict(model, &Node::Group(key.clone())),
+        secrets(model, infos.iter().filter_map(|p| p.info.as_ref()).map(|p| p.id)),
         mono(field::PATH, text_of(|p| Some(p.exe.shown()))),
         plain(field::UNIT, text_of(|p| p.unit.as_ref().map(|u| u.shown()))),
         plain(field::CONTAINER, text_of(|p| p.container.as_ref().map(|c| c.shown()))),
@@ -158,6 +164,7 @@ fn process_fields(model: &Model, node: &Node, proc: &Proc) -> Vec<Field> {
     }
     vec![
         verdict(model, node),
+        secrets(model, [info.id]),
         mono(field::PATH, info.exe.shown()),
         mono(field::COMMAND, command.join(" ")),
         plain(field::UNIT, shown(&info.unit)),
@@ -171,6 +178,20 @@ fn process_fields(model: &Model, node: &Node, proc: &Proc) -> Vec<Field> {
 fn verdict(model: &Model, node: &Node) -> Field {
     let verdict = super::inspector::verdict_of(model, node);
     plain(field::VERDICT, super::table::rule_cell::verdict(model, &verdict))
+}
+
+/// The newest file that was opened, how many more there are, and the host that was new after it.
+fn secrets(model: &Model, processes: impl IntoIterator<Item = ProcessId>) -> Field {
+    let secrets = model.ledger().secrets();
+    let mut all = Marks::default();
+    processes.into_iter().filter_map(|id| secrets.marks().get(&id)).for_each(|marks| all.absorb(marks));
+    let value = all.newest().and_then(|id| secrets.opening(id)).map(|opening| {
+        let more = (all.unexpected() + all.expected()).saturating_sub(1);
+        let new = secrets.contacts_after(opening.access.id).find(|c| c.reason == ContactReason::NewRemote);
+        let delay = new.map(|contact| contact.at.nanos_since(contact.read_at));
+        text::secrets::field(&model.path(&opening.access.path), more, delay)
+    });
+    plain(field::SECRETS, value.unwrap_or_default())
 }
 
 fn flow_fields(model: &Model, flow: &Flow, program: String) -> Vec<Field> {

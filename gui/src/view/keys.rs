@@ -30,6 +30,9 @@ pub(super) fn read(ui: &Ui, grid: &Grid, model: &Model, shown: &Shown, commands:
         }
         return;
     }
+    if shown.typing {
+        return;
+    }
     if super::menu::keys(ui, model, commands) || egui::Popup::is_any_open(ui.ctx()) {
         return;
     }
@@ -50,6 +53,8 @@ pub(super) fn read(ui: &Ui, grid: &Grid, model: &Model, shown: &Shown, commands:
         (Key::ArrowRight, Command::Deeper),
         (Key::ArrowLeft, Command::Shallower),
         (Key::L, Command::ShowLocal(!model.screen.local)),
+        (Key::OpenBracket, Command::NextMark(-1)),
+        (Key::CloseBracket, Command::NextMark(1)),
         (Key::T, Command::ChartAsTable(!model.screen.chart_as_table)),
         (Key::Z, Command::ChartAlone(!model.screen.chart_alone)),
     ] {
@@ -69,7 +74,8 @@ pub(super) fn read(ui: &Ui, grid: &Grid, model: &Model, shown: &Shown, commands:
     if pressed(Key::Num0) {
         commands.push(Command::Pause(false));
     }
-    let digits = [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7];
+    let digits =
+        [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7, Key::Num8, Key::Num9];
     for (key, lens) in digits.into_iter().zip(Lens::ALL) {
         if pressed(key) {
             commands.push(Command::SetLens(lens));

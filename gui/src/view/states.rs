@@ -56,6 +56,18 @@ impl State<'_> {
     }
 }
 
+/// One state with its heading and a sentence. Returns where an action may stand: left edge and middle.
+pub(super) fn state(
+    ui: &Ui,
+    rect: Rect,
+    icon: &str,
+    heading: &str,
+    sentence: &str,
+    answer: Option<&str>,
+) -> (f32, f32) {
+    State { icon, heading, sentence, answer }.show(ui, rect)
+}
+
 /// Before there was any data: why, and what to do.
 pub(super) fn instead(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) {
     let (state, action) = match &model.status {

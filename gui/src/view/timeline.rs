@@ -4,6 +4,7 @@ use egui::{Rangef, Rect, Role, Sense, Ui, WidgetInfo, pos2};
 
 use super::{Grid, inspector};
 use crate::{
+    command::Commands,
     model::{Model, ledger::second_of},
     text::{self, numbers, timeline as words, times},
     theme::{Palette, Type, measure, palette},
@@ -14,6 +15,7 @@ use crate::{
 };
 
 mod chart;
+mod marks;
 mod scale;
 mod stack;
 mod table;
@@ -26,7 +28,7 @@ const LANE: f32 = 22.0;
 /// Height of the time axis.
 const AXIS: f32 = 18.0;
 
-pub(super) fn show(ui: &mut Ui, grid: &Grid, model: &Model, scale: &mut Scale) {
+pub(super) fn show(ui: &mut Ui, grid: &Grid, model: &Model, scale: &mut Scale, commands: &mut Commands) {
     let p = palette(ui.ctx());
     let rect = grid.timeline;
     ui.painter().rect_filled(rect, 0.0, p.panel);
@@ -63,6 +65,7 @@ pub(super) fn show(ui: &mut Ui, grid: &Grid, model: &Model, scale: &mut Scale) {
         chart.columns(ui.painter(), &stack, !model.status.is_current(), p);
         chart.gaps(ui.painter(), model.ledger().gaps(), p);
         chart.times(ui.painter(), model, p);
+        marks::show(ui, &chart, model, commands);
         pointed = response.hover_pos().and_then(|at| chart.second_at(at.x));
         if let Some(index) = pointed {
             chart.hairline(ui.painter(), index, p);

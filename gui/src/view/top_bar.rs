@@ -208,6 +208,10 @@ fn menu(ui: &Ui, centre: egui::Pos2, model: &Model, commands: &mut Commands) {
         if ui.checkbox(&mut local, text::MENU_LOCAL).clicked() {
             commands.push(Command::ShowLocal(local));
         }
+        let mut alerts = model.alerts.is_on();
+        if ui.checkbox(&mut alerts, text::secrets::MENU_ALERTS).clicked() {
+            commands.push(Command::SetAlerts(alerts));
+        }
         if model.own_only() && ui.button(text::SHOW_ALL).clicked() {
             commands.push(Command::ShowAll);
             ui.close();

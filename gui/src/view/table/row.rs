@@ -15,7 +15,7 @@ use crate::{
     text::{self, numbers, table as told, times},
     theme::{Palette, Type, measure, palette},
     widget::{
-        button, cell,
+        badge, button, cell,
         paint::{self, Side},
         sparkline,
     },
@@ -41,7 +41,10 @@ pub(super) fn sentence(row: &Row, words: &Words) -> String {
     let rate = |f: numbers::Figure| if f.is_none() { told::NO_RATE.to_owned() } else { f.joined() };
     let verdict = text::rule::verdict(row.verdict);
     let figures = [rate(down), rate(up)];
-    text::row_label(&words.name, words.kind, row.level, row.unfolded, &verdict, [&figures[0], &figures[1]])
+    let told = [verdict, text::secrets::badge_told(row.secret.unexpected, row.secret.expected)];
+    let told: Vec<&str> = told.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    let told = told.join(", ");
+    text::row_label(&words.name, words.kind, row.level, row.unfolded, &told, [&figures[0], &figures[1]])
 }
 
 /// Draws guides and caret. Returns whether the caret was clicked.
@@ -82,7 +85,9 @@ pub(super) fn cells(
     let fresh = model.status.is_current();
     let quiet = row.ended || !fresh;
     let selected = model.screen.selected.as_ref() == Some(&row.node);
-    let cut = name(ui, rect, row, words, columns.program.max - 12.0, quiet, selected);
+    let badge = secret(row, model);
+    let end = columns.program.max - 12.0;
+    let cut = name(ui, rect, row, words, badge.as_deref(), end, quiet, selected);
     let pick = |color: Color32| if quiet { p.text3 } else { color };
     for (column, value, color) in
         [(columns.now_down, row.now.down, p.down), (columns.now_up, row.now.up, p.up)]
@@ -115,8 +120,33 @@ pub(super) fn cells(
     cut.then(|| format!("{}  {}", words.name, words.detail))
 }
 
-/// Icon, name and grey text. Returns whether something was cut.
-fn name(ui: &Ui, rect: Rect, row: &Row, words: &Words, end: f32, quiet: bool, selected: bool) -> bool {
+/// What the badge of a row says: the file, if it is one that nobody expected, else how many.
+fn secret(row: &Row, model: &Model) -> Option<String> {
+    let secret = row.secret;
+    let opening = secret.newest.and_then(|id| model.ledger().secrets().opening(id))?;
+    let process = matches!(row.node, Node::Process(..));
+    Some(match (secret.unexpected, secret.expected) {
+        (1, _) if process => {
+            let access = &opening.access;
+            text::secrets::badge(access.access, access.result, &model.path(&access.path))
+        }
+        (0, expected) => numbers::count(expected as u64),
+        (unexpected, _) => numbers::count(unexpected as u64),
+    })
+}
+
+/// Icon, name, badge and grey text. Returns whether something was cut.
+#[expect(clippy::too_many_arguments, reason = "what a row's first cell is made of")]
+fn name(
+    ui: &Ui,
+    rect: Rect,
+    row: &Row,
+    words: &Words,
+    secret: Option<&str>,
+    end: f32,
+    quiet: bool,
+    selected: bool,
+) -> bool {
     let p = palette(ui.ctx());
     let painter = ui.painter();
     let middle = rect.center().y;
@@ -139,10 +169,17 @@ fn name(ui: &Ui, rect: Rect, row: &Row, words: &Words, end: f32, quiet: bool, se
         (false, true) => Type::Mono,
         (false, false) => Type::Body,
     };
-    // The second text gives way before the name does.
-    let range = Rangef::new(left, end.max(left));
+    // The second text gives way first, then the badge's words; its sign stays, and last the name is cut.
+    let sign = if secret.is_some() { 32.0 } else { 0.0 };
+    let range = Rangef::new(left, (end - sign).max(left));
     let (drawn, cut) = paint::text_within(painter, range, middle, kind, color, &words.name);
-    let rest = Rangef::new(drawn.right() + 8.0, end);
+    let mut rest = Rangef::new(drawn.right() + 8.0, end);
+    if let Some(word) = secret
+        && let Some(badge) =
+            badge::secret(painter, rest, middle, word, row.secret.unexpected > 0 && !quiet, p)
+    {
+        rest.min = badge.right() + 8.0;
+    }
     if words.detail.is_empty() || cut {
         return cut;
     }

@@ -40,6 +40,12 @@ impl Chart {
         paint::snap(painter, self.plot.left() + self.plot.width() * index as f32 / SECONDS as f32)
     }
 
+    /// Where a second stands, if it is in the chart.
+    pub(super) fn x_of(&self, painter: &Painter, second: u32) -> Option<f32> {
+        let begin = self.second.saturating_sub(SECONDS as u32);
+        (begin..=self.second).contains(&second).then(|| self.x(painter, (second - begin) as usize))
+    }
+
     /// Lines and what they stand for.
     pub(super) fn grid(&self, painter: &Painter, scale_right: f32, p: &Palette) {
         let parts: &[f64] = if self.plot.height() < LOW { &[1.0] } else { &[0.25, 0.5, 0.75, 1.0] };
