@@ -69,7 +69,7 @@ fn sentences(line: &str) -> Vec<&str> {
         let Some((words, after)) = quoted.split_once('"') else { break };
         before.push_str(code);
         let two = words.split(' ').filter(|w| w.len() > 1 && w.chars().all(char::is_alphabetic)).count() > 1;
-        let one = words.chars().next().is_some_and(char::is_uppercase) && words.len() > 1;
+        let one = words.chars().next().is_some_and(char::is_uppercase) && words.contains(char::is_lowercase);
         if (two || one) && !NAMES.iter().any(|name| before.ends_with(name)) {
             out.push(words);
         }

@@ -103,6 +103,8 @@ fn evidence_tells_the_order_and_claims_no_more() {
     ));
     assert!(w.has("14:04:00.019: Connected to in.pkgstat.example, port 443, first contact, 0.8 s after"));
     assert!(w.has("Sent 3.10\u{a0}kB since the read"));
+    row(&mut w, "~/.aws/credentials");
+    assert!(w.has("14:03:59.231: Asked for ~/.aws/credentials, not found, cloud key"));
     w.click("Copy evidence");
     let copied = w
         .harness
@@ -241,6 +243,7 @@ fn the_watchlist_is_edited_and_shows_what_a_pattern_matches() {
     }
     let mut w = machine(160);
     w.harness.state_mut().model_mut().home = home.path().to_str().map(str::to_owned);
+    w.harness.set_size(egui::vec2(1440.0, 1400.0));
     w.key(Key::Num8);
     assert!(w.has("Watchlist: 13 entries in 7 groups"));
     assert!(w.has("~/.npmrc, npm token, severity high, by Sekhmet"));

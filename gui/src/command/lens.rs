@@ -29,9 +29,10 @@ fn node_of(key: &Key, model: &Model) -> Option<Node> {
         Key::File(_, program, id, ..) => (program, *id),
     };
     let process = process.filter(|id| ledger.proc(Some(*id)).is_some());
-    match process {
-        Some(id) => Some(Node::Process(program.clone(), Some(id))),
-        None => ledger.group(program).map(|_| Node::Group(program.clone())),
+    match (process, key) {
+        (Some(id), _) => Some(Node::Process(program.clone(), Some(id))),
+        (None, Key::Process(..)) => None,
+        (None, _) => ledger.group(program).map(|_| Node::Group(program.clone())),
     }
 }
 
@@ -69,8 +70,7 @@ pub(super) fn show(id: AccessId, model: &mut Model) {
 /// Goes to the mark after the selected access, or before it.
 pub(super) fn next_mark(by: isize, model: &mut Model) {
     let secrets = model.ledger().secrets();
-    let marks: Vec<AccessId> =
-        secrets.openings().filter(|o| !o.access.expected).map(|o| o.access.id).collect();
+    let marks: Vec<AccessId> = secrets.unexpected().iter().map(|o| o.access.id).collect();
     let Some(last) = marks.len().checked_sub(1) else { return };
     let current = match &model.screen.secret {
         Some(Key::File(_, _, process, path, entry)) => marks.iter().rposition(|id| {

@@ -49,14 +49,9 @@ impl Model {
             Node::Process(key, member) => process_words(ledger, key, *member),
             Node::Host(_, member, host) => Words {
                 name: host.label(),
-                detail: [
-                    ledger.host(*member, host).map(|h| host_detail(ledger, h)),
-                    after_read(ledger, *member, host),
-                ]
-                .into_iter()
-                .flatten()
-                .collect::<Vec<_>>()
-                .join(" · "),
+                detail: after_read(ledger, *member, host)
+                    .or_else(|| Some(host_detail(ledger, ledger.host(*member, host)?)))
+                    .unwrap_or_default(),
                 kind: text::HOST,
                 ..Words::default()
             },

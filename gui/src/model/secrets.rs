@@ -160,6 +160,13 @@ impl Secrets {
         self.openings.values()
     }
 
+    /// The accesses that nobody expected, in the order in which they happened.
+    pub fn unexpected(&self) -> Vec<&Opening> {
+        let mut all: Vec<&Opening> = self.openings.values().filter(|o| !o.access.expected).collect();
+        all.sort_by_key(|opening| (opening.access.at, opening.access.id));
+        all
+    }
+
     /// One access.
     pub fn opening(&self, id: AccessId) -> Option<&Opening> {
         self.openings.get(&id)

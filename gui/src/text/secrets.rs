@@ -171,7 +171,7 @@ pub fn hosts(new: usize, all: usize) -> String {
 
 /// One host that was reached after.
 pub fn host(new: bool) -> &'static str {
-    if new { "new host" } else { "known host" }
+    if new { "new" } else { "known" }
 }
 
 /// Time between two events: `0.8 s`, `34 s`, `3 min`.
@@ -208,8 +208,12 @@ pub fn reached(nanos: u64, other: Option<&str>, reason: ContactReason) -> String
 }
 
 /// A step of the evidence: a file was asked for.
-pub fn step_opened(access: Access, path: &str) -> String {
-    super::sentence_case(&format!("{} {path}", verb(access)))
+pub fn step_opened(access: Access, result: Outcome, path: &str) -> String {
+    if result.is_ok() {
+        super::sentence_case(&format!("{} {path}", verb(access)))
+    } else {
+        format!("Asked for {path}")
+    }
 }
 
 /// What stands below it.
@@ -255,13 +259,10 @@ pub fn step_sent(sent: &str) -> String {
 
 /// The field of the inspector: the newest file, and the host after it.
 pub fn field(path: &str, more: usize, delay_to_new: Option<u64>) -> String {
-    let mut words = path.to_owned();
-    if more > 0 {
-        words = format!("{words} and {}", super::more(more));
-    }
-    match delay_to_new {
-        Some(nanos) => format!("{words}, {} before a new host", delay(nanos)),
-        None => words,
+    match (delay_to_new, more) {
+        (Some(nanos), _) => format!("{path}, {} before a new host", delay(nanos)),
+        (None, 0) => path.to_owned(),
+        (None, more) => format!("{path} and {}", super::more(more)),
     }
 }
 

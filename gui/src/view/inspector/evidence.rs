@@ -131,20 +131,15 @@ fn lanes(ui: &Ui, rect: Rect, evidence: &Evidence<'_>, model: &Model) {
             }
             let words = words::delay(contact.at.nanos_since(contact.read_at));
             let width = paint::width(painter, Type::Caption, &words);
-            let side_right = place.right() + 6.0 + width <= rect.right() - 4.0;
-            let (x, side) = if side_right {
+            let y = (files + network) / 2.0 + 2.0;
+            let (x, side) = if width + 8.0 <= place.width() {
+                (place.center().x, Side::Centre)
+            } else if place.right() + 6.0 + width <= rect.right() - 4.0 {
                 (place.right() + 6.0, Side::Left)
             } else {
                 (place.left() - 6.0, Side::Right)
             };
-            paint::text(
-                painter,
-                pos2(x, (files + network) / 2.0 + 2.0),
-                side,
-                Type::Caption,
-                p.secret,
-                words,
-            );
+            paint::text(painter, pos2(x, y), side, Type::Caption, p.secret, words);
         }
     }
     for step in &evidence.steps {
@@ -177,7 +172,13 @@ fn told(step: &Step<'_>, model: &Model, p: &Palette) -> Vec<Told> {
             let label = model.entry_label(a.entry);
             let detail = words::step_detail(a.result, a.count, a.first_time, &label, requested.as_deref());
             let color = if a.expected { p.text2 } else { p.secret };
-            vec![(icons::KEY, color, words::step_opened(a.access, &model.path(&a.path)), detail, a.at)]
+            vec![(
+                icons::KEY,
+                color,
+                words::step_opened(a.access, a.result, &model.path(&a.path)),
+                detail,
+                a.at,
+            )]
         }
         Step::Reached(contact) => {
             let new = contact.reason == ContactReason::NewRemote;

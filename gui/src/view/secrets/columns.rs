@@ -21,6 +21,8 @@ const AFTER: Rangef = Rangef { min: 132.0, max: 210.0 };
 const SENT: f32 = 78.0;
 /// The name is never narrower.
 const NAME_LEAST: f32 = 260.0;
+/// How grave a file is stands in a column only beside names of this width.
+const NAME_FIRST: f32 = 330.0;
 
 /// The columns from left to right; those without room are absent.
 pub(super) struct Columns {
@@ -40,7 +42,7 @@ impl Columns {
     pub(super) fn of(table: Rect) -> Self {
         let least = NAME_LEAST + ACCESS + LAST + AFTER.min + SENT;
         let has_times = table.width() >= least + TIMES;
-        let has_severity = table.width() >= least + TIMES + SEVERITY;
+        let has_severity = table.width() >= least + TIMES + SEVERITY + NAME_FIRST - NAME_LEAST;
         let optional = if has_times { TIMES } else { 0.0 } + if has_severity { SEVERITY } else { 0.0 };
         let after = (AFTER.min + (table.width() - least - optional) * 0.45).clamp(AFTER.min, AFTER.max);
         let name = table.width() - optional - ACCESS - LAST - after - SENT;
@@ -105,6 +107,7 @@ mod tests {
             assert!((c.sent + 12.0 + AMOUNT_UNIT + UNIT_GAP - 184.0 - width).abs() < 0.01, "{width}");
         }
         assert!(columns(920.0).severity.is_some());
+        assert!(columns(760.0).severity.is_none(), "a window of 1280");
         assert!(columns(700.0).severity.is_none() && columns(700.0).times.is_some());
         assert!(columns(640.0).times.is_none());
     }

@@ -166,9 +166,14 @@ impl Name {
             let drawn = badge::label(painter, range, middle, label, self.unexpected, p);
             x = drawn.right() + 8.0;
         }
-        let rest = self.note.unwrap_or(&self.words.detail);
-        if !rest.is_empty() && end - x > 24.0 {
-            paint::text_within(painter, Rangef::new(x, end), middle, Type::Small, p.text3, rest);
+        if let Some(note) = self.note {
+            // Two words that are cut say nothing.
+            if paint::width(painter, Type::Small, note) <= end - x {
+                paint::text(painter, pos2(x, middle), Side::Left, Type::Small, p.text3, note);
+            }
+        } else if !self.words.detail.is_empty() && end - x > 24.0 {
+            let range = Rangef::new(x, end);
+            paint::text_within(painter, range, middle, Type::Small, p.text3, &self.words.detail);
         }
         cut
     }

@@ -1,6 +1,6 @@
 //! Marks over the chart: when an unexpected reader opened a watched file.
 
-use egui::{Painter, Rangef, Rect, Role, Shape, Stroke, Ui, pos2, vec2};
+use egui::{Painter, Rangef, Rect, Role, Ui, pos2, vec2};
 use sekhmet_common::file::AccessId;
 
 use super::{LANE, chart::Chart};
@@ -17,7 +17,7 @@ use crate::{
     theme::{Palette, Type, palette},
     widget::{
         button,
-        paint::{self, Side},
+        paint::{self, Bars, Side},
     },
 };
 
@@ -46,7 +46,7 @@ pub(super) fn show(ui: &Ui, chart: &Chart, model: &Model, commands: &mut Command
 
 fn marks(painter: &Painter, chart: &Chart, model: &Model) -> Vec<Mark> {
     let mut marks: Vec<Mark> = Vec::new();
-    for opening in model.ledger().secrets().openings().filter(|o| !o.access.expected) {
+    for opening in model.ledger().secrets().unexpected() {
         let Some(x) = chart.x_of(painter, second_of(opening.access.at)) else { continue };
         let own = is_selected(opening, model);
         match marks.last_mut() {
@@ -79,9 +79,14 @@ fn is_selected(opening: &Opening, model: &Model) -> bool {
 /// A dashed line through the chart: 2 on, 2 off; of other programs 1 on, 3 off.
 fn hairline(painter: &Painter, x: f32, y: Rangef, color: egui::Color32, dimmed: bool) {
     let (on, off) = if dimmed { (1.0, 3.0) } else { (2.0, 2.0) };
-    let x = paint::snap(painter, x) + 0.5 / painter.pixels_per_point();
-    let ends = [pos2(x, y.min), pos2(x, y.max)];
-    painter.extend(Shape::dashed_line(&ends, Stroke::new(1.0, color), on, off));
+    let (x, line) = (paint::snap(painter, x), paint::pixels(painter, 1.0));
+    let mut dashes = Bars::default();
+    let mut top = paint::snap(painter, y.min);
+    while top < y.max {
+        dashes.add(Rangef::new(x, x + line), Rangef::new(top, (top + on).min(y.max)), color);
+        top += on + off;
+    }
+    dashes.draw(painter);
 }
 
 fn mark_ui(

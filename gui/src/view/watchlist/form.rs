@@ -39,6 +39,9 @@ pub(super) fn show(
     let heading = if form.replaces.is_some() { words::CHANGE } else { words::NEW };
     let at = pos2(inner.left(), inner.top() + 9.0);
     paint::text(ui.painter(), at, Side::Left, Type::BodyStrong, p.text, heading);
+    let told = Rect::from_min_size(inner.min, vec2(inner.width(), 18.0));
+    let told = ui.interact(told, ui.scope_id().with("form"), Sense::hover());
+    told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, heading));
     let mut next = form.clone();
     let top = inner.top() + 26.0;
     let wide = inner.width() - SEVERITY - 16.0;
