@@ -47,6 +47,14 @@ pub struct Marks {
 struct File {
     newest: AccessId,
     expected: bool,
+    /// Whether it was there and could be opened.
+    opened: bool,
+}
+
+impl File {
+    fn of(access: &FileAccess) -> Self {
+        Self { newest: access.id, expected: access.expected, opened: access.result.is_ok() }
+    }
 }
 
 impl Marks {
@@ -60,9 +68,12 @@ impl Marks {
         self.files.len() - self.unexpected()
     }
 
-    /// The newest access, one that was not expected before all others.
+    /// The newest access; one that was not expected comes before all others, then one that succeeded.
     pub fn newest(&self) -> Option<AccessId> {
-        self.files.values().max_by_key(|file| (!file.expected, file.newest)).map(|file| file.newest)
+        self.files
+            .values()
+            .max_by_key(|file| (!file.expected, file.opened, file.newest))
+            .map(|file| file.newest)
     }
 
     /// Adds those of another process of the same program.
@@ -76,6 +87,7 @@ impl Marks {
         let known = self.files.entry(path.clone()).or_insert(file);
         known.newest = known.newest.max(file.newest);
         known.expected &= file.expected;
+        known.opened |= file.opened;
     }
 }
 
@@ -103,8 +115,7 @@ impl Secrets {
         } else {
             self.openings.insert(access.id, Opening { access: access.clone(), reader });
             self.of_process.entry(access.process).or_default().insert(access.id);
-            let file = File { newest: access.id, expected: access.expected };
-            self.marks.entry(access.process).or_default().note(&access.path, file);
+            self.marks.entry(access.process).or_default().note(&access.path, File::of(access));
         }
         while self.openings.len() > ACCESSES_MAX
             && let Some(oldest) = self.openings.keys().next().copied()
@@ -127,7 +138,7 @@ impl Secrets {
         }
         let mut marks = Marks::default();
         for access in ids.iter().filter_map(|id| self.openings.get(id)).map(|o| &o.access) {
-            marks.note(&access.path, File { newest: access.id, expected: access.expected });
+            marks.note(&access.path, File::of(access));
         }
         self.marks.insert(process, marks);
     }
