@@ -197,6 +197,11 @@ pub fn opened(who: &str, access: Access, result: Outcome) -> String {
     format!("{who} asked for this file: {}.", failure(result))
 }
 
+/// The first sentence about several files.
+pub fn opened_several(who: &str, n: usize) -> String {
+    format!("{who} asked for {}.", number_of(n, "watched file", "watched files"))
+}
+
 /// The second sentence: whom it reached after. `other` names a process that the reader started.
 pub fn reached(nanos: u64, other: Option<&str>, reason: ContactReason) -> String {
     let who = other.map_or_else(|| "it".to_owned(), |name| format!("{name}, which it started,"));

@@ -44,7 +44,10 @@ pub(super) fn show(ui: &mut Ui, rect: Rect, row: &Row, model: &Model, commands: 
     let p = palette(ui.ctx());
     let access = &opening.access;
     title(ui, rect, row, model, commands);
-    let mut sentence = words::opened(&opening.reader.name, access.access, access.result);
+    let mut sentence = match row.files {
+        1 => words::opened(&opening.reader.name, access.access, access.result),
+        n => words::opened_several(&opening.reader.name, n),
+    };
     if let Some(contact) = contact {
         let other =
             (contact.process != access.process).then(|| process_name(model, contact.process)).flatten();
