@@ -50,7 +50,7 @@ pub(super) fn show(id: AccessId, model: &mut Model) {
     let program = reader.program.clone();
     let key =
         Key::File(Expected(access.expected), program.clone(), process, access.path.clone(), access.entry);
-    let folds = access.expected.then(|| Key::Program(Expected(true), program));
+    let folds = access.expected.then_some(Key::Program(Expected(true), program));
     let mut above = key.parent();
     while let Some(row) = above {
         above = row.parent();
