@@ -32,6 +32,8 @@ pub mod log;
 #[cfg(feature = "user")]
 pub mod mirror;
 #[cfg(feature = "user")]
+pub mod pattern;
+#[cfg(feature = "user")]
 pub mod process;
 #[cfg(feature = "user")]
 pub mod refusal;

@@ -190,6 +190,7 @@ impl Engine {
             }
             // Order alone carries this; nothing waits for it.
             Observation::PollComplete { .. } => {}
+            Observation::File(_sight) => {}
             Observation::SeedComplete => self.end_stale_rules(),
             Observation::Refused(sight) => self.refused(now, &sight),
             Observation::Attempted(sight) => self.attempted(now, &sight),

@@ -92,7 +92,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let (identify, requests) = bounded(OUTSTANDING_MAX);
     let (answers, identities) = bounded(INPUTS_MAX);
     let identifier = identify::spawn(identify::Paths::default(), requests, answers)?;
-    let watched = source.watched;
+    let (watched, names) = (source.watched, source.names);
     let engine = start_engine(Edges {
         sources,
         clients,
@@ -103,6 +103,7 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
         first,
         outlet,
         watched,
+        names,
         stop: stopped,
     })?;
     let mut threads = vec![("bus", bus), ("identify", identifier), ("engine", engine)];

@@ -120,8 +120,11 @@ enum Task {
     },
     /// Measure, print a table with ratios and limits, write target/bench/NAME.json
     Bench {
-        /// One benchmark; all when left out
+        /// One benchmark: spine, costs, block, files [usual: spine]
         name: Option<String>,
+        /// Beside other programs that do the same, where there are some
+        #[arg(long)]
+        peers: bool,
         /// Do not ask before installing
         #[arg(long)]
         yes: bool,
@@ -196,7 +199,7 @@ fn execute(task: Task) -> Result<ExitCode> {
             };
             test::run(extent, long.or(part).as_deref(), yes)?;
         }
-        Task::Bench { name, yes } => bench::run(name.as_deref(), yes)?,
+        Task::Bench { name, peers, yes } => bench::run(name.as_deref(), peers, yes)?,
         Task::Fuzz { target, seconds, inputs } => {
             setup::ensure(&[Purpose::Build], false)?;
             let effort = inputs.map_or(fuzz::Effort::Seconds(seconds), fuzz::Effort::Inputs);

@@ -115,7 +115,7 @@ impl Link for Live {
 fn done(outcome: Outcome) -> Done {
     match outcome {
         Outcome::Added(id) => Some(id),
-        Outcome::Removed(_) | Outcome::Released(_) => None,
+        Outcome::Removed(_) | Outcome::Released(_) | Outcome::Entry(_) => None,
     }
 }
 

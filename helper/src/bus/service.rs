@@ -339,7 +339,7 @@ impl<'a> Service<'a> {
                 }
             }
             // Other edges' business, or handed over by `Outlet::send` already.
-            Effect::Identify(_) | Effect::Watched(_) | Effect::Change(_) => {}
+            Effect::Identify(_) | Effect::Watched(_) | Effect::WatchNames(_) | Effect::Change(_) => {}
             Effect::Frozen { .. } | Effect::Rules { .. } | Effect::Answer { .. } => {}
         }
     }

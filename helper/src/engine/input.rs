@@ -1,5 +1,6 @@
 //! The engine's vocabulary: what the edges tell it, and what it asks them to do.
 
+mod files;
 mod identity;
 mod rules;
 
@@ -15,6 +16,7 @@ use sekhmet_common::{
     time::Timestamp,
 };
 
+pub use self::files::{FileSight, NAME_MAX, NameFilter};
 pub use self::identity::{Identity, IdentityRequest, Uids};
 pub use self::rules::{
     Applied, Binding, Change, ChangeId, ChangeStep, Deed, FreezeResult, Frozen, FrozenRule, KeptRule,
@@ -212,6 +214,8 @@ pub enum Observation {
     /// A process asked for what the firewall is to refuse. The firewall counts what it really refused, and does
     /// not know to whom: this tells it.
     Attempted(RefusedSight),
+    /// A process asked for a file that may be a watched one.
+    File(FileSight),
     /// Everything that existed before the start was told before this.
     SeedComplete,
     /// Records were lost here.
@@ -361,6 +365,8 @@ pub enum Effect {
         /// What became of it.
         result: WishResult,
     },
+    /// Look for these names in the paths of opened files, and for no others.
+    WatchNames(Arc<[NameFilter]>),
     /// Whether anybody watches: counters are read every second then, else rarely.
     Watched(bool),
 }

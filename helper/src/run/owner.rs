@@ -1,7 +1,9 @@
 //! The engine's thread: feeds the one owner of state and carries its effects to the edges.
 
 use std::{
-    io, thread,
+    io,
+    sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -10,7 +12,7 @@ use sekhmet_common::time::Timestamp;
 
 use crate::{
     bus::Outlet,
-    engine::input::{Change, Effect, IdentityRequest, Input},
+    engine::input::{Change, Effect, IdentityRequest, Input, NameFilter},
 };
 
 /// How often what has gathered is published.
@@ -42,6 +44,8 @@ pub struct Edges {
     pub outlet: Outlet,
     /// Told whether anybody watches.
     pub watched: Box<dyn FnMut(bool) + Send>,
+    /// Told which names to look for in the paths of opened files.
+    pub names: Box<dyn FnMut(Arc<[NameFilter]>) + Send>,
     /// Closed when the helper should end.
     pub stop: Receiver<()>,
 }
@@ -103,6 +107,7 @@ impl Edges {
                 Err(TrySendError::Disconnected(_)) => tracing::trace!("nobody identifies processes"),
             },
             Effect::Watched(watched) => (self.watched)(watched),
+            Effect::WatchNames(names) => (self.names)(names),
             // There is room for as many as the engine has under way.
             Effect::Change(change) => {
                 if self.changes.try_send(change).is_err() {

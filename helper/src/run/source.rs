@@ -1,6 +1,6 @@
 //! Chooses what feeds the engine: the kernel's own events, or polling where they cannot be had.
 
-use std::{io, thread};
+use std::{io, sync::Arc, thread};
 
 use crossbeam_channel::{Sender, bounded};
 use sekhmet_common::{
@@ -9,7 +9,7 @@ use sekhmet_common::{
 };
 
 use crate::{
-    engine::input::{Input, StatusReport},
+    engine::input::{Input, NameFilter, StatusReport},
     kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader, policy::Policies},
     reduced, rights,
     run::RunError,
@@ -33,6 +33,8 @@ pub(super) struct Source {
     pub(super) policies: Option<Policies>,
     /// Told whether anybody watches.
     pub(super) watched: Box<dyn FnMut(bool) + Send>,
+    /// Told which names to look for in the paths of opened files.
+    pub(super) names: Box<dyn FnMut(Arc<[NameFilter]>) + Send>,
 }
 
 /// Starts the best source there is, and gives back the rights that were needed for it. To be called before any
@@ -110,7 +112,14 @@ fn watch_kernel(mut kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> 
     let reader = kernel::start(kernel, seen.clone())?;
     let pace = reader.pace();
     let watched = move |watched| pace.set(if watched { INTERVAL_WATCHED } else { INTERVAL_ALONE });
-    Ok(Source { reader: Some(reader), poller: None, status, policies, watched: Box::new(watched) })
+    Ok(Source {
+        reader: Some(reader),
+        poller: None,
+        status,
+        policies,
+        watched: Box::new(watched),
+        names: Box::new(|_names| {}),
+    })
 }
 
 fn poll(reason: String, seen: &Sender<Input>) -> io::Result<Source> {
@@ -124,7 +133,14 @@ fn poll(reason: String, seen: &Sender<Input>) -> io::Result<Source> {
             tracing::debug!("the poller is busy");
         }
     };
-    Ok(Source { reader: None, poller: Some(poller), status, policies: None, watched: Box::new(watched) })
+    Ok(Source {
+        reader: None,
+        poller: Some(poller),
+        status,
+        policies: None,
+        watched: Box::new(watched),
+        names: Box::new(|_names| {}),
+    })
 }
 
 #[cfg(test)]

@@ -72,6 +72,7 @@ impl Stage {
             bus::Options { address: Some(bus.address().into()), figures, status: StatusReport::default() };
         let (outlet, _thread) = bus::start(options, to_engine, notice).unwrap();
         let edges = Edges {
+            names: Box::new(|_names| {}),
             sources,
             clients,
             identities: crossbeam_channel::never(),

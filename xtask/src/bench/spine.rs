@@ -101,7 +101,12 @@ pub(super) fn number(from: &Value, key: &str) -> Result<f64> {
 
 /// What one part of `measure` tells beside a helper.
 pub(super) fn measured(what: &str) -> Result<Value> {
-    let text = beside_helper(vec![release("measure").into(), what.into()])?;
+    measured_with(what, &[])
+}
+
+/// The same with further arguments.
+pub(super) fn measured_with(what: &str, arguments: &[OsString]) -> Result<Value> {
+    let text = beside_helper([&[release("measure").into(), what.into()], arguments].concat())?;
     let line = text.lines().rfind(|line| line.starts_with('{')).context("measure printed no figures")?;
     serde_json::from_str(line).context("cannot read what measure printed")
 }

@@ -15,8 +15,10 @@ pub(crate) enum Purpose {
     Test,
     /// Distribution kernels in a virtual machine.
     Vm,
-    /// Peers that `bench` measures against.
+    /// Traffic of `bench`.
     Bench,
+    /// Other programs beside which `bench --peers` measures.
+    Peers,
 }
 
 /// What shows that a need is met, besides the package being installed.
@@ -46,7 +48,7 @@ const fn need(packages: &'static [&'static str], proof: Proof, purposes: &'stati
 }
 
 use Proof::{Library, Path, Program};
-use Purpose::{Bench, Build, Bus, Screenshot, Test, Vm, Window};
+use Purpose::{Bench, Build, Bus, Peers, Screenshot, Test, Vm, Window};
 
 /// The table. The compiler and LLVM for eBPF are chosen in `setup::bpf_tools`, because their names carry versions.
 pub(crate) const NEEDS: &[Need] = &[
@@ -81,11 +83,14 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["imagemagick"], Program("convert"), &[Test]),
     need(&["qemu-system-x86"], Program("qemu-system-x86_64"), &[Vm]),
     need(&["iperf3"], Program("iperf3"), &[Bench]),
+    need(&["libbpf-tools"], Program("opensnoop"), &[Peers]),
     need(&["systemd"], Program("systemd-analyze"), &[Test]),
     need(&["desktop-file-utils"], Program("desktop-file-validate"), &[Test]),
     need(&["appstream"], Program("appstreamcli"), &[Test]),
     need(&["libxml2-utils"], Program("xmllint"), &[Test]),
     need(&["python3"], Program("python3"), &[Test]),
+    need(&["strace"], Program("strace"), &[Test]),
+    need(&["openssh-client"], Program("ssh-keygen"), &[Test]),
     need(&["python3-pip"], Program("pip3"), &[Test]),
 ];
 

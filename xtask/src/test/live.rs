@@ -47,6 +47,7 @@ pub(super) fn known_answers() -> Result<Outcome> {
         (&reduced, "reduced"),
         (&full, "asked"),
         (&admin, "password"),
+        (&full, "files"),
     ] {
         tally += known_answer(options, vec![case.into()])?;
     }

@@ -8,6 +8,7 @@ mod caller;
 mod checker;
 mod dice;
 mod durable;
+mod files;
 mod flows;
 mod killed;
 mod pair;
@@ -83,6 +84,8 @@ enum Case {
     Asked,
     /// The same at a terminal, with a real password (`with-helper --admin`).
     Password,
+    /// Opens of watched files against what strace(1) saw, changes of the list, other users, and what is reached after.
+    Files,
     /// Downloads from a second host until standard input ends.
     Web,
     /// The window shows the flows that `sekhmetctl` lists.
@@ -187,6 +190,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::Killed => killed::killed(&checker, &mut report)?,
                 Case::Blocked { seconds } => blocked::blocked(&checker, *seconds, &mut report)?,
                 Case::Durable { kills } => durable::durable(&checker, *kills, &mut report)?,
+                Case::Files => files::files(&checker, &mut report)?,
                 Case::Asked => asked::asked(&checker, &mut report)?,
                 Case::Password => password::password(&checker, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,

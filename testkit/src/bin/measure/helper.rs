@@ -1,6 +1,9 @@
 //! The running helper's processor time and memory, from `/proc`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -24,13 +27,9 @@ impl Helper {
         anyhow::bail!("no helper runs")
     }
 
-    /// Processor time that it has used, user and system, in seconds (`proc_pid_stat(5)`, fields 14 and 15).
+    /// Processor time that it has used, user and system, in seconds.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = std::fs::read_to_string(self.proc.join("stat")).context("the helper ended")?;
-        let after = stat.rsplit_once(") ").context("stat")?.1;
-        let fields: Vec<&str> = after.split(' ').collect();
-        let ticks = fields[11].parse::<u64>()? + fields[12].parse::<u64>()?;
-        Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
+        cpu_seconds(&self.proc)
     }
 
     /// Resident memory in megabytes (`VmRSS`).
@@ -40,6 +39,24 @@ impl Helper {
         let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1.024 / 1000.0)
     }
+}
+
+/// Processor time that a process has used, in seconds (`proc_pid_stat(5)`, fields 14 and 15).
+pub(crate) fn cpu_seconds(proc: &Path) -> Result<f64> {
+    Ok(seconds_of(proc, 14)? + seconds_of(proc, 15)?)
+}
+
+/// When a process was started, in seconds since the machine was (field 22).
+pub(crate) fn started(pid: i32) -> Result<f64> {
+    seconds_of(&PathBuf::from(format!("/proc/{pid}")), 22)
+}
+
+fn seconds_of(proc: &Path, field: usize) -> Result<f64> {
+    let stat = std::fs::read_to_string(proc.join("stat")).context("the process ended")?;
+    // The second field is a name, which may hold anything.
+    let after = stat.rsplit_once(") ").context("stat")?.1;
+    let ticks = after.split(' ').nth(field - 3).context("stat")?.parse::<u64>()?;
+    Ok(ticks as f64 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Looks at the helper while nothing is asked of it.
