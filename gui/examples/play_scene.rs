@@ -68,6 +68,10 @@ impl Machine {
                 };
                 (Ok(None), vec![Event::WatchEntryAdded { at, entry }])
             }
+            Wish::Switch(id, on) => {
+                let entry = self.mirror.entry(id).cloned().map(|entry| Entry { enabled: on, ..entry });
+                (Ok(None), entry.into_iter().map(|entry| Event::WatchEntryAdded { at, entry }).collect())
+            }
             Wish::Unwatch(id) => (Ok(None), vec![Event::WatchEntryRemoved { at, id }]),
             Wish::Unblock(id) => {
                 let bound: Vec<ProcessId> = self.mirror.blocked().map(|(id, _)| id).collect();

@@ -1,6 +1,10 @@
 //! What a view may ask for, and the only place where it is done.
 
-use sekhmet_common::{file::AccessId, rule::RuleId, watch::EntryId};
+use sekhmet_common::{
+    file::AccessId,
+    rule::RuleId,
+    watch::{Entry, EntryId},
+};
 
 mod lens;
 
@@ -9,7 +13,7 @@ use crate::{
     model::{
         Model,
         block::{self, Choice, Consequence, Menu},
-        requests::{Ticket, Wish},
+        requests::{Requests, Ticket, Wish},
         screen::{Column, Lens, Tab},
         secrets,
         tree::{Node, Row},
@@ -36,6 +40,8 @@ pub enum Command {
     Watch,
     /// Take an entry off the watchlist.
     Unwatch(EntryId),
+    /// Switch an entry on, or off.
+    SwitchEntry(EntryId),
     /// Open the entry of an access in the editor, with its reader among those that are expected.
     Expect(AccessId),
     /// Tell the desktop of unexpected readers, or do not.
@@ -138,7 +144,8 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
             Command::Unblock(id) => unblock(id, model, link),
             Command::Undo => undo(model, link),
             Command::Watch => watch(model, link),
-            Command::Unwatch(id) => unwatch(id, model, link),
+            Command::Unwatch(id) => change(id, Requests::unwatch, model, link),
+            Command::SwitchEntry(id) => change(id, Requests::switch, model, link),
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             choice => choose(choice, model),
         }
@@ -206,6 +213,7 @@ fn choose(command: Command, model: &mut Model) {
         | Command::Undo
         | Command::Watch
         | Command::Unwatch(_)
+        | Command::SwitchEntry(_)
         | Command::Quit => {}
     }
 }
@@ -235,9 +243,17 @@ fn watch(model: &mut Model, link: &mut dyn Link) {
     ask(wish, model, link);
 }
 
-fn unwatch(id: EntryId, model: &mut Model, link: &mut dyn Link) {
+fn change(
+    id: EntryId,
+    wish: impl FnOnce(&mut Requests, &Entry) -> (Ticket, Wish),
+    model: &mut Model,
+    link: &mut dyn Link,
+) {
     let Some(entry) = model.live().mirror().entry(id).cloned() else { return };
-    let wish = model.requests.unwatch(&entry);
+    if model.requests.is_changing(id) {
+        return;
+    }
+    let wish = wish(&mut model.requests, &entry);
     ask(wish, model, link);
 }
 

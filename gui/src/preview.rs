@@ -9,13 +9,12 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use sekhmet_common::pattern::Pattern;
 
 use crate::model::watch::Preview;
 
-mod pattern;
 mod walk;
 
-pub use pattern::Pattern;
 pub use walk::{Bounds, walk};
 
 /// Asks for previews and takes them in. Only the last one that was asked for is of interest.
@@ -75,9 +74,8 @@ impl Previewer {
 }
 
 fn answer(text: &str, home: Option<&str>, is_stale: &dyn Fn() -> bool) -> Preview {
-    let found = Pattern::parse(text.trim(), home).map(|pattern| walk(&pattern, Bounds::default(), is_stale));
-    match found {
-        Ok(found) => Preview { pattern: text.to_owned(), ..found },
-        Err(error) => Preview { pattern: text.to_owned(), error: Some(error), ..Preview::default() },
-    }
+    // What is no pattern is told by the form; here it matches nothing.
+    let found = Pattern::parse_watched(text.trim().as_bytes())
+        .map(|pattern| walk(&pattern, text.trim(), home, Bounds::default(), is_stale));
+    Preview { pattern: text.to_owned(), ..found.unwrap_or_default() }
 }

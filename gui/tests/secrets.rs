@@ -9,7 +9,7 @@ use sekhmet_common::{
     event::Event,
     file::{AccessId, FileAccess},
     flow::FlowId,
-    watch::{EntryId, Owner, Severity},
+    watch::{Entry, EntryId, Owner, Severity},
 };
 use sekhmet_gui::{
     link::Update,
@@ -289,16 +289,33 @@ fn what_is_no_pattern_says_why_and_cannot_be_watched() {
     w.harness.get_by_label("Which files").focus();
     w.step();
     w.harness.event(egui::Event::Text("id_*".into()));
-    for _ in 0..100 {
-        w.step();
-        if w.has("A pattern begins with / or ~/") {
-            break;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert!(w.has("Preview: A pattern begins with / or ~/"));
+    w.step();
+    assert!(w.has("Preview: The pattern: it begins with /, ~/ or **/"));
     w.click("Watch");
     assert!(w.hand.0.borrow().wishes.is_empty());
+}
+
+#[test]
+fn entries_are_switched_and_changed() {
+    let mut w = machine(160);
+    w.harness.set_size(egui::vec2(1440.0, 1400.0));
+    w.key(Key::Num8);
+    w.click("Switch off ~/.npmrc");
+    let (ticket, wish) = w.hand.0.borrow_mut().wishes.remove(0);
+    assert_eq!(wish, Wish::Switch(EntryId(6), false));
+    let entry = secrets::entries().into_iter().find(|e| e.id == EntryId(6)).expect("the entry");
+    w.tell(Update::Answer { ticket, answer: Ok(None) });
+    let off = Entry { enabled: false, ..entry };
+    w.tell(Update::Events(vec![Event::WatchEntryAdded { at: scene::at(161), entry: off }]));
+    assert!(w.has("~/.npmrc is no longer watched."));
+    assert!(w.has("Switch on ~/.npmrc"));
+    assert!(!w.has("Stop watching ~/.npmrc"), "what came with Sekhmet stays in the list");
+    w.click("Change ~/.npmrc");
+    w.click("Severity low");
+    w.click("Save changes");
+    let (_, wish) = w.hand.0.borrow_mut().wishes.remove(0);
+    let Wish::Watch(draft, Some(EntryId(6))) = wish else { panic!("{wish:?}") };
+    assert_eq!((draft.severity, draft.label.shown().as_str()), (Severity::Low, "npm token"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use sekhmet_common::{
     watch::{Entry, EntryDraft, EntryId, Owner, Severity},
 };
 
-use crate::text::watchlist as words;
+use crate::text::{sentence_case, watchlist as words};
 
 /// What stands in the form.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,6 +48,14 @@ impl Form {
         form
     }
 
+    /// Why it cannot be asked for, as a sentence; nothing while there is no pattern.
+    pub fn error(&self) -> Option<String> {
+        if self.pattern.trim().is_empty() {
+            return None;
+        }
+        self.draft().check().err().map(|error| sentence_case(&error.to_string()))
+    }
+
     /// What is asked for.
     pub fn draft(&self) -> EntryDraft {
         let group = if self.group.is_empty() { words::OWN_GROUP } else { &self.group };
@@ -79,8 +87,6 @@ pub struct Preview {
     pub pattern: String,
     /// Whether it is being looked for.
     pub looking: bool,
-    /// Why it is no pattern.
-    pub error: Option<&'static str>,
     /// The first files, in order.
     pub files: Vec<Text>,
     /// How many there are.
@@ -89,4 +95,6 @@ pub struct Preview {
     pub unreadable: usize,
     /// Whether the search was stopped at its bounds.
     pub bounded: bool,
+    /// Whether the pattern is for any place, and only the home was looked through.
+    pub home_only: bool,
 }

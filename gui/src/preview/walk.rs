@@ -2,16 +2,15 @@
 
 use std::{
     collections::HashSet,
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs::{self, FileType},
     os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use sekhmet_common::display::Text;
+use sekhmet_common::{display::Text, pattern::Pattern};
 
-use super::pattern::{Part, Pattern, matches};
 use crate::model::watch::Preview;
 
 /// How far a walk goes.
@@ -36,36 +35,65 @@ impl Default for Bounds {
 /// So many files are named.
 const NAMED: usize = 100;
 
-/// Finds what a pattern matches. Folders behind symbolic links are not entered, so that there is no circle.
-/// `is_stale` ends it early.
-pub fn walk(pattern: &Pattern, bounds: Bounds, is_stale: &dyn Fn() -> bool) -> Preview {
+/// Where a walk looks: the pattern itself decides in the end what is a match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    /// In the folder of this name.
+    Name(OsString),
+    /// In every folder.
+    Some,
+    /// In every folder, and below them.
+    Any,
+}
+
+/// Finds what a pattern, as it is written in `text`, matches with the rights of this process. One for any place is
+/// looked for in the home. Folders behind symbolic links are not entered. `is_stale` ends it early.
+pub fn walk(
+    pattern: &Pattern,
+    text: &str,
+    home: Option<&str>,
+    bounds: Bounds,
+    is_stale: &dyn Fn() -> bool,
+) -> Preview {
+    let home = home.filter(|home| home.starts_with('/'));
+    let anywhere = !text.starts_with(['/', '~']);
+    let (root, rest) = match (text.strip_prefix('~'), home) {
+        (None, _) if !anywhere => (PathBuf::from("/"), text),
+        (rest, Some(home)) => (PathBuf::from(home), rest.unwrap_or(text)),
+        (_, None) => return Preview::default(),
+    };
+    let mut parts: Vec<Part> = rest
+        .split('/')
+        .filter(|part| !part.is_empty())
+        .map(|part| match part {
+            "**" => Part::Any,
+            name if name.contains(['*', '?', '[']) => Part::Some,
+            name => Part::Name(name.into()),
+        })
+        .collect();
+    if pattern.is_plain() {
+        // A folder stands for everything below it.
+        parts.push(Part::Any);
+    }
+    let deadline = Instant::now() + bounds.time;
     let mut walk = Walk {
+        pattern,
+        home: home.map(str::as_bytes),
         bounds,
-        deadline: Instant::now() + bounds.time,
+        deadline,
         is_stale,
         entries: 0,
         seen: HashSet::new(),
-        found: Preview::default(),
+        found: Preview { home_only: anywhere, ..Preview::default() },
     };
-    let root = PathBuf::from("/");
-    if pattern.is_plain() {
-        let place = pattern.parts.iter().fold(root, |path, part| match part {
-            Part::Name(name) => path.join(OsStr::from_bytes(name)),
-            Part::Glob(_) | Part::Any => path,
-        });
-        match fs::metadata(&place) {
-            Ok(meta) if meta.is_dir() => walk.expand(&place, &[Part::Any], 0),
-            Ok(_) => walk.found(&place),
-            Err(_) => {}
-        }
-    } else {
-        walk.expand(&root, &pattern.parts, 0);
-    }
+    walk.expand(&root, &parts, 0);
     walk.found.files.sort();
     walk.found
 }
 
 struct Walk<'a> {
+    pattern: &'a Pattern,
+    home: Option<&'a [u8]>,
     bounds: Bounds,
     deadline: Instant,
     is_stale: &'a dyn Fn() -> bool,
@@ -76,13 +104,14 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn found(&mut self, path: &Path) {
-        if !self.seen.insert(path.to_owned()) {
+    fn file(&mut self, path: &Path) {
+        let bytes = path.as_os_str().as_bytes();
+        if !self.pattern.matches(bytes, self.home) || !self.seen.insert(path.to_owned()) {
             return;
         }
         self.found.count += 1;
         if self.found.files.len() < NAMED {
-            self.found.files.push(Text::from(path.as_os_str().as_bytes()));
+            self.found.files.push(Text::from(bytes));
         }
         self.found.bounded |= self.found.count >= self.bounds.files;
     }
@@ -92,7 +121,7 @@ impl Walk<'_> {
         self.found.bounded || (self.is_stale)()
     }
 
-    /// Finds what the parts match below a folder.
+    /// Looks below a folder.
     fn expand(&mut self, folder: &Path, parts: &[Part], depth: usize) {
         if self.is_over() {
             return;
@@ -103,45 +132,37 @@ impl Walk<'_> {
         }
         let Some((part, rest)) = parts.split_first() else { return };
         match part {
-            Part::Name(name) => {
-                let place = folder.join(OsStr::from_bytes(name));
-                match fs::metadata(&place) {
-                    Ok(meta) if meta.is_dir() => self.expand(&place, rest, depth + 1),
-                    Ok(_) if rest.is_empty() => self.found(&place),
-                    _ => {}
-                }
-            }
-            Part::Glob(tokens) => self.each(folder, |walk, place, kind, name| {
-                if matches(tokens, name) {
-                    walk.take(place, kind, rest, depth);
+            Part::Name(name) => self.named(&folder.join::<&OsStr>(name), rest, depth),
+            Part::Some => self.each(folder, |walk, place, kind| {
+                if kind.is_dir() {
+                    walk.expand(place, rest, depth + 1);
+                } else if rest.is_empty() {
+                    walk.file(place);
                 }
             }),
             Part::Any => {
-                if !rest.is_empty() {
-                    self.expand(folder, rest, depth);
-                }
-                self.each(folder, |walk, place, kind, _| {
+                self.expand(folder, rest, depth);
+                self.each(folder, |walk, place, kind| {
                     if kind.is_dir() {
                         walk.expand(place, parts, depth + 1);
                     } else if rest.is_empty() {
-                        walk.found(place);
+                        walk.file(place);
                     }
                 });
             }
         }
     }
 
-    fn take(&mut self, place: &Path, kind: FileType, rest: &[Part], depth: usize) {
-        if rest.is_empty() {
-            if !kind.is_dir() {
-                self.found(place);
-            }
-        } else if kind.is_dir() || kind.is_symlink() && place.is_dir() && !matches!(rest, [Part::Any, ..]) {
-            self.expand(place, rest, depth + 1);
+    fn named(&mut self, place: &Path, rest: &[Part], depth: usize) {
+        // A link by its name is followed: the kernel tells of what it leads to.
+        match fs::metadata(place) {
+            Ok(meta) if meta.is_dir() => self.expand(place, rest, depth + 1),
+            Ok(_) if matches!(rest, [] | [Part::Any]) => self.file(place),
+            _ => {}
         }
     }
 
-    fn each(&mut self, folder: &Path, mut visit: impl FnMut(&mut Self, &Path, FileType, &[u8])) {
+    fn each(&mut self, folder: &Path, mut visit: impl FnMut(&mut Self, &Path, FileType)) {
         let listing = match fs::read_dir(folder) {
             Ok(listing) => listing,
             Err(error) => {
@@ -155,7 +176,7 @@ impl Walk<'_> {
                 return;
             }
             if let Ok(kind) = entry.file_type() {
-                visit(self, &entry.path(), kind, entry.file_name().as_bytes());
+                visit(self, &entry.path(), kind);
             }
         }
     }
@@ -178,34 +199,42 @@ mod tests {
         home
     }
 
-    fn found(home: &tempfile::TempDir, pattern: &str) -> Vec<String> {
-        let root = home.path().to_str().unwrap();
-        let pattern = Pattern::parse(pattern, Some(root)).unwrap();
-        let preview = walk(&pattern, Bounds::default(), &|| false);
+    fn look(home: &tempfile::TempDir, text: &str, bounds: Bounds, is_stale: bool) -> Preview {
+        let pattern = Pattern::parse(text.as_bytes()).unwrap();
+        walk(&pattern, text, home.path().to_str(), bounds, &|| is_stale)
+    }
+
+    fn found(home: &tempfile::TempDir, text: &str) -> Vec<String> {
+        let preview = look(home, text, Bounds::default(), false);
         assert_eq!(preview.count, preview.files.len());
+        let root = home.path().to_str().unwrap();
         preview.files.iter().map(|f| f.shown().strip_prefix(root).unwrap().to_owned()).collect()
     }
 
     #[test]
     fn finds_what_matches_and_nothing_else() {
         let home = tree();
-        assert_eq!(found(&home, "~/.ssh/id_*"), ["/.ssh/id_rsa", "/.ssh/id_rsa.pub"]);
+        let ssh = ["/.ssh/id_rsa", "/.ssh/id_rsa.pub", "/.ssh/known_hosts"];
+        assert_eq!(found(&home, "~/.ssh/id_*"), ssh[..2]);
         assert_eq!(found(&home, "~/**/.env"), ["/.env", "/a/.env", "/a/b/.env"]);
-        assert_eq!(found(&home, "~/.ssh"), ["/.ssh/id_rsa", "/.ssh/id_rsa.pub", "/.ssh/known_hosts"]);
-        assert_eq!(found(&home, "~/.ssh/**"), ["/.ssh/id_rsa", "/.ssh/id_rsa.pub", "/.ssh/known_hosts"]);
-        assert_eq!(found(&home, "~/x?y/*"), ["/x y/z"]);
+        assert_eq!(found(&home, "**/.env"), ["/.env", "/a/.env", "/a/b/.env"]);
+        assert_eq!(found(&home, "~/.ssh"), ssh);
+        assert_eq!(found(&home, "~/.ssh/**"), ssh);
+        assert_eq!(found(&home, "~/x?y/z"), ["/x y/z"]);
+        assert_eq!(found(&home, "~/**/b/**/.env"), ["/a/b/.env"]);
         assert_eq!(found(&home, "~/.ssh/id_rsa"), ["/.ssh/id_rsa"]);
-        assert_eq!(found(&home, "~/nothing/*"), [""; 0]);
+        assert_eq!(found(&home, "~/nothing/x"), [""; 0]);
+        let absolute = format!("{}/a/*/.env", home.path().display());
+        assert_eq!(found(&home, &absolute), ["/a/b/.env"]);
     }
 
     #[test]
     fn ends_at_its_bounds_and_when_it_is_stale() {
         let home = tree();
-        let pattern = Pattern::parse("~/**", Some(home.path().to_str().unwrap())).unwrap();
-        let few = walk(&pattern, Bounds { entries: 3, ..Bounds::default() }, &|| false);
-        assert!(few.bounded && few.count < 7);
-        let flat = walk(&pattern, Bounds { depth: 0, ..Bounds::default() }, &|| false);
+        let few = look(&home, "~/**/.env", Bounds { entries: 3, ..Bounds::default() }, false);
+        assert!(few.bounded && few.count < 3);
+        let flat = look(&home, "~/**/.env", Bounds { depth: 0, ..Bounds::default() }, false);
         assert!(flat.bounded);
-        assert_eq!(walk(&pattern, Bounds::default(), &|| true).count, 0);
+        assert_eq!(look(&home, "~/.ssh", Bounds::default(), true).count, 0);
     }
 }

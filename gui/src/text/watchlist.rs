@@ -25,7 +25,7 @@ pub const SEVERITY: &str = "Severity";
 /// The field of expected readers.
 pub const READERS: &str = "Expected readers";
 /// Inside it while it is empty.
-pub const READERS_HINT: &str = "/usr/bin/demo, package:demo";
+pub const READERS_HINT: &str = "/usr/bin/demo, /opt/*/demo";
 /// Adds the entry.
 pub const ADD: &str = "Watch";
 /// Replaces the entry.
@@ -38,18 +38,10 @@ pub const PREVIEW_EMPTY: &str = "What a pattern matches now is shown here before
 pub const LOOKING: &str = "Looking…";
 /// The preview, for those who hear it.
 pub const PREVIEW: &str = "Preview";
-/// A pattern must be anchored.
-pub const NOT_ABSOLUTE: &str = "A pattern begins with / or ~/";
-/// A pattern is longer than it may be.
-pub const TOO_LONG: &str = "The pattern is too long";
-/// A pattern with parts that mean other places.
-pub const DOTS: &str = "A pattern has no . or .. in it";
-/// A bracket that is never closed.
-pub const BRACKET: &str = "A [ is never closed";
-/// `~` without a home.
-pub const NO_HOME: &str = "There is no home folder to look in";
 /// The pattern in the same field: own files only.
 pub const OWN_FILES: &str = "Seen with your own rights. Folders of others and of the system may hold more.";
+/// A pattern for any place.
+pub const HOME_ONLY: &str = "Looked for in your home only; it holds for every place.";
 /// Nothing is listed.
 pub const EMPTY: &str = "Nothing is watched";
 /// What to do about it.
@@ -133,6 +125,16 @@ pub fn row(entry: &Entry, own: u32) -> String {
 /// A notice: it is watched.
 pub fn is_watched(pattern: &str) -> String {
     format!("{pattern} is watched from now on.")
+}
+
+/// A notice: it is watched otherwise.
+pub fn is_changed(pattern: &str) -> String {
+    format!("{pattern} was changed.")
+}
+
+/// A notice: it is switched.
+pub fn is_switched(pattern: &str, on: bool) -> String {
+    if on { is_watched(pattern) } else { is_unwatched(pattern) }
 }
 
 /// A notice: it is no longer watched.

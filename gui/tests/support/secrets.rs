@@ -43,7 +43,7 @@ pub(crate) fn entry(
 pub(crate) fn entries() -> Vec<Entry> {
     use Severity::{High, Low, Medium};
     let mut all = vec![
-        entry(1, "SSH and GPG", "SSH key", "~/.ssh/id_*", High, &["/usr/bin/ssh", "package:openssh-client"]),
+        entry(1, "SSH and GPG", "SSH key", "~/.ssh/id_*", High, &["/usr/bin/ssh", "/usr/bin/ssh-add"]),
         entry(
             2,
             "SSH and GPG",
@@ -53,12 +53,19 @@ pub(crate) fn entries() -> Vec<Entry> {
             &["/usr/bin/gpg-agent"],
         ),
         entry(3, "SSH and GPG", "host keys", "/etc/ssh/ssh_host_*_key", High, &["/usr/sbin/sshd"]),
-        entry(4, "Browsers", "saved logins", "~/.mozilla/**/logins.json", High, &["package:firefox"]),
-        entry(5, "Browsers", "cookies", "~/.mozilla/**/cookies.sqlite", High, &["package:firefox"]),
+        entry(
+            4,
+            "Browsers",
+            "saved logins",
+            "~/.mozilla/**/logins.json",
+            High,
+            &["/usr/lib/firefox/firefox"],
+        ),
+        entry(5, "Browsers", "cookies", "~/.mozilla/**/cookies.sqlite", High, &["/usr/lib/firefox/firefox"]),
         entry(6, "Developer credentials", "npm token", "~/.npmrc", High, &["/usr/bin/npm"]),
         entry(7, "Developer credentials", "cloud key", "~/.aws/credentials", High, &["/usr/bin/aws"]),
         entry(8, "Developer credentials", "environment file", "**/.env", Medium, &[]),
-        entry(9, "Mail", "mail store", "~/.thunderbird/**", Medium, &["package:thunderbird"]),
+        entry(9, "Mail", "mail store", "~/.thunderbird/**", Medium, &["/usr/lib/thunderbird/thunderbird"]),
         entry(
             10,
             "Shell histories",

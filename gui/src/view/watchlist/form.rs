@@ -133,7 +133,7 @@ fn severity(ui: &Ui, place: Rect, form: &mut Form) {
 fn actions(ui: &Ui, rect: Rect, model: &Model, next: &mut Form, commands: &mut Commands) -> f32 {
     let form = &model.screen.form;
     let label = if form.replaces.is_some() { words::REPLACE } else { words::ADD };
-    let usable = !form.pattern.trim().is_empty() && model.preview.error.is_none() && model.can_block();
+    let usable = !form.pattern.trim().is_empty() && form.error().is_none() && model.can_block();
     let width = paint::width(ui.painter(), Type::BodyMedium, label) + 24.0;
     let middle = rect.top() + 14.0;
     let x = rect.right() - width;
@@ -163,11 +163,11 @@ fn preview(ui: &Ui, rect: Rect, model: &Model) {
     let mut icon = (icons::INFO, p.text3);
     if model.screen.form.pattern.trim().is_empty() {
         lines.push((Type::Small, p.text2, words::PREVIEW_EMPTY.to_owned()));
+    } else if let Some(error) = model.screen.form.error() {
+        icon = (icons::WARNING, p.notice);
+        lines.push((Type::Small, p.notice, error));
     } else if preview.looking {
         lines.push((Type::Small, p.text2, words::LOOKING.to_owned()));
-    } else if let Some(error) = preview.error {
-        icon = (icons::WARNING, p.notice);
-        lines.push((Type::Small, p.notice, error.to_owned()));
     } else {
         icon = (icons::KEY, if preview.count > 0 { p.secret } else { p.text3 });
         lines.push((Type::SmallMedium, p.text, words::matches(preview.count, preview.bounded)));
@@ -176,6 +176,7 @@ fn preview(ui: &Ui, rect: Rect, model: &Model) {
         }
         match (preview.count.saturating_sub(NAMED.min(preview.files.len())), preview.unreadable) {
             (0, 0) if preview.count > 0 => {}
+            (0, 0) if preview.home_only => lines.push((Type::Small, p.text3, words::HOME_ONLY.to_owned())),
             (0, 0) => lines.push((Type::Small, p.text3, words::OWN_FILES.to_owned())),
             (0, n) => lines.push((Type::Small, p.text3, words::unreadable(n))),
             (more, _) => lines.push((Type::Small, p.text3, crate::text::more(more))),

@@ -1,7 +1,10 @@
 //! The entries of the watchlist, group by group.
 
 use egui::{Painter, Rangef, Rect, Role, ScrollArea, Sense, Ui, WidgetInfo, pos2, vec2};
-use sekhmet_common::{display::Text, watch::Entry};
+use sekhmet_common::{
+    display::Text,
+    watch::{Entry, Owner},
+};
 
 use super::PAD;
 use crate::{
@@ -86,6 +89,7 @@ struct Columns {
     severity: f32,
     readers: Option<Rangef>,
     owner: Option<f32>,
+    switch: f32,
     edit: f32,
     remove: f32,
 }
@@ -95,7 +99,8 @@ impl Columns {
         let (left, right) = (rect.left() + PAD, rect.right() - PAD);
         let remove = right - 14.0;
         let edit = remove - 30.0;
-        let mut end = edit - 22.0;
+        let switch = edit - 30.0;
+        let mut end = switch - 22.0;
         let wide = rect.width() >= 700.0;
         let owner = wide.then(|| {
             end -= 92.0;
@@ -112,6 +117,7 @@ impl Columns {
             severity,
             readers,
             owner,
+            switch,
             edit,
             remove,
         }
@@ -161,18 +167,26 @@ impl Columns {
             let owner = words::owner(entry.owner, model.uid);
             paint::text(painter, pos2(x, middle), Side::Left, Type::Small, p.text3, owner);
         }
-        if model.requests.is_unwatching(entry.id) {
+        if model.requests.is_changing(entry.id) {
             let at = pos2(self.remove + 14.0, middle);
             paint::text(painter, at, Side::Right, Type::SmallMedium, p.text2, rule::ASKING);
         } else if model.can_block() {
-            let id = ui.scope_id().with(("edit", entry.id));
-            let at = pos2(self.edit, middle);
-            if button::icon_button(ui, at, id, icons::EDIT, &words::edit(&pattern)).clicked() {
+            let id = |name: &str| ui.scope_id().with((name, entry.id));
+            let icon = icons::SWITCH[usize::from(entry.enabled)];
+            let label = words::switch(&pattern, entry.enabled);
+            if button::icon_button(ui, pos2(self.switch, middle), id("switch"), icon, &label).clicked() {
+                commands.push(Command::SwitchEntry(entry.id));
+            }
+            let label = words::edit(&pattern);
+            if button::icon_button(ui, pos2(self.edit, middle), id("edit"), icons::EDIT, &label).clicked() {
                 commands.push(Command::SetForm(Form::of(entry)));
             }
-            let id = ui.scope_id().with(("remove", entry.id));
+            // What came with Sekhmet is switched off, not removed.
             let at = pos2(self.remove, middle);
-            if button::icon_button(ui, at, id, icons::REMOVE, &words::remove(&pattern)).clicked() {
+            if entry.owner != Owner::Default
+                && button::icon_button(ui, at, id("remove"), icons::REMOVE, &words::remove(&pattern))
+                    .clicked()
+            {
                 commands.push(Command::Unwatch(entry.id));
             }
         }
