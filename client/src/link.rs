@@ -22,9 +22,9 @@ use tokio::{sync::mpsc, time::sleep};
 use zbus::{Connection, MatchRule, MessageStream, Variant, fdo, message::Type, proxy::CacheProperties};
 
 use crate::{
+    command::{self, Command, CommandError, Outcome},
     frames::Frames,
     monitor::MonitorProxy,
-    rules::{self, Command, CommandError, Outcome},
     status::connect,
     update::{CommandId, Options, Reason, Refusal, Request, Update, View},
 };
@@ -87,7 +87,7 @@ impl Link {
         self.order(Order::TryNow);
     }
 
-    /// Sends a command about rules while the stream goes on; its result comes as [`Update::CommandDone`]. With
+    /// Sends a command while the stream goes on; its result comes as [`Update::CommandDone`]. With
     /// `interactive`, polkit may ask the person at the screen. Nothing if the link is too busy to take it.
     pub fn command(&self, command: Command, interactive: bool) -> Option<CommandId> {
         let id = CommandId(self.last_command.fetch_add(1, Ordering::Relaxed).wrapping_add(1));
@@ -265,7 +265,7 @@ impl<T: FnMut(Update)> Driver<T> {
         };
         let done = self.done.0.clone();
         tokio::spawn(async move {
-            let result = rules::run(&connection, &command, interactive).await;
+            let result = command::run(&connection, &command, interactive).await;
             if done.send((id, result)).await.is_err() {
                 tracing::debug!("the link stops before a command's result");
             }

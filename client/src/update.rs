@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sekhmet_common::{coverage::Mode, display::Text, event::Event};
 
-use crate::rules::{CommandError, Outcome};
+use crate::command::{CommandError, Outcome};
 
 /// What a client wants to see.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,10 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sekhmet_client::watchlist::{Change, Settings};
 use sekhmet_client::{
     Command, CommandError, CommandId, Link, Options, Outcome, Reason, Refusal, Request, Update, View, status,
 };
-use sekhmet_common::{bus::error, event::Event, process::ProcessId, rule::RuleId, time::Timestamp, wire};
+use sekhmet_common::{
+    bus::error,
+    display::Text,
+    event::Event,
+    process::ProcessId,
+    rule::RuleId,
+    time::Timestamp,
+    watch::{EntryDraft, EntryId, Severity},
+    wire,
+};
 use sekhmet_testkit::{
     bus::TestBus,
     player::{Player, Refusals},
@@ -201,9 +211,27 @@ async fn commands_are_run_while_the_stream_goes_on() {
     assert_ne!(removed, released);
     assert_eq!(until(&updates, done), (released, Ok(Outcome::Released(3))));
     assert_eq!(player.commands(), ["Remove 7", "Release interactive"]);
+    let draft = EntryDraft {
+        pattern: "~/demo/**".into(),
+        label: Text::default(),
+        group: Text::default(),
+        severity: Severity::High,
+        expected: Vec::new(),
+    };
+    let wanted = Change::Add { draft, is_system: false };
+    let added = link.command(Command::Watchlist(wanted), false).unwrap();
+    assert_eq!(until(&updates, done), (added, Ok(Outcome::Entry(EntryId(1)))));
+    let settings = Settings { severity: Some(Severity::Low), ..Settings::default() };
+    let changed = link.command(Command::Watchlist(Change::Set(EntryId(1), settings)), true).unwrap();
+    assert_eq!(until(&updates, done), (changed, Ok(Outcome::Entry(EntryId(1)))));
     player.tell(&[gone(7)]).unwrap();
     until(&updates, |update| (update == Update::Events(vec![gone(7)])).then_some(()));
     assert_eq!(player.calls(), ["own"], "the same stream");
+    let said = &player.commands()[2..];
+    assert_eq!(
+        said,
+        ["AddEntry expected= pattern=~/demo/** severity=high", "SetEntry 1 severity=low interactive"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,12 +78,15 @@ pub mod stat {
     pub const STORAGE_FAILED: u32 = 2;
     /// Children and programs that could not be bound to their rules: too many processes are bound already.
     pub const POLICY_MAP_FULL: u32 = 3;
-    /// Sockets that could not be bound to rules: the kernel gave no storage, or they are bound to too many.
+    /// Sockets that could not be bound to rules: the kernel gave no storage.
     pub const SOCKET_UNBOUND: u32 = 4;
     /// Refusals that found no room to be counted under their own key.
     pub const REFUSAL_MAP_FULL: u32 = 5;
+    /// Processes that executed a program, and sockets that several hold, to which one rule more applies than can be
+    /// kept ([`super::policy::BOUND_MAX`]).
+    pub const POLICY_FULL: u32 = 6;
     /// One above the highest counter.
-    pub const END: u32 = 6;
+    pub const END: u32 = 7;
 }
 
 /// What the two programs at the tracepoint of TCP states say to each other, in the per-CPU map `TURNS`.

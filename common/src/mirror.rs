@@ -316,15 +316,18 @@ impl Mirror {
             }
             Event::RuleHits { id, hits, .. } => self.rules.hit(*id, *hits),
             Event::RefusalGone { id, .. } => self.rules.forget(*id),
-            Event::WatchEntryAdded { entry, .. } => self.files.watch(entry),
-            Event::WatchEntryRemoved { id, .. } => self.files.unwatch(*id),
-            Event::FileAccessed { access, .. } => {
-                if self.processes.contains_key(&access.process) {
-                    self.files.access_again(access);
-                }
-            }
-            Event::FileAccessGone { id, .. } => self.files.forget(*id),
-            Event::ContactAfter { contact, .. } => self.files.contact(contact),
+            Event::WatchEntryAdded { .. }
+            | Event::WatchEntryRemoved { .. }
+            | Event::FileAccessed { .. }
+            | Event::FileAccessGone { .. }
+            | Event::ContactAfter { .. } => self.apply_to_files(event),
+        }
+    }
+
+    fn apply_to_files(&mut self, event: &Event) {
+        match event {
+            Event::FileAccessed { access, .. } if !self.processes.contains_key(&access.process) => {}
+            event => self.files.apply(event),
         }
     }
 

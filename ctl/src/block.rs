@@ -1,14 +1,8 @@
 //! `sekhmetctl block`, `unblock` and `release`: adds and removes rules.
 
-use std::{
-    fs,
-    io::{self, IsTerminal},
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    time::Instant,
-};
+use std::{fs, os::unix::ffi::OsStrExt, path::PathBuf};
 
-use sekhmet_client::{Command, CommandError, Outcome, Reason, View, rules::run_blocking};
+use sekhmet_client::{Command, Outcome, View};
 use sekhmet_common::{
     display::Text,
     mirror::Mirror,
@@ -18,9 +12,9 @@ use sekhmet_common::{
 use serde_json::json;
 
 use crate::{
-    agent::Agent,
+    command::run,
     output::{Failure, Output},
-    session::{Access, HELPER_MAX, PAUSE},
+    session::Access,
 };
 
 /// What `block` is asked for.
@@ -146,33 +140,4 @@ fn rule(access: &Access, id: RuleId) -> Option<Rule> {
     let mut access = access.clone();
     access.request.interactive = false;
     access.snapshot().ok()?.rule(id).cloned()
-}
-
-fn run(access: &Access, command: &Command) -> Result<Outcome, Failure> {
-    let interactive = access.request.interactive || io::stdin().is_terminal();
-    let _agent = interactive.then(Agent::start).flatten();
-    let begun = Instant::now();
-    let result = loop {
-        match run_blocking(access.address.as_deref(), command, interactive) {
-            // Nobody has heard the command: it can be said again.
-            Err(CommandError::NoHelper(_)) if begun.elapsed() + PAUSE < HELPER_MAX => {
-                std::thread::sleep(PAUSE);
-            }
-            result => break result,
-        }
-    };
-    result.map_err(|error| match error {
-        CommandError::NoHelper(reason @ (Reason::NoHelper | Reason::NoBus(_))) => Failure::NoHelper(reason),
-        CommandError::NotAuthorized if interactive => Failure::Failed(
-            "not authorised, nothing was changed: polkit does not allow this to you, the question was \
-             dismissed, or no agent runs that could ask it (at a terminal pkttyagent can)"
-                .into(),
-        ),
-        CommandError::InteractionRequired => Failure::Failed(
-            "not authorised, nothing was changed: an administrator would have to authenticate; \
-             try --interactive"
-                .into(),
-        ),
-        other => Failure::Failed(other.to_string()),
-    })
 }

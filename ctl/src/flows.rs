@@ -3,16 +3,15 @@
 use std::net::IpAddr;
 
 use sekhmet_common::{
-    display::Text,
-    flow::{Direction, EndReason, Flow, FlowId, FlowState, NameSource, Protocol},
+    flow::{Direction, EndReason, Flow, FlowId, FlowState, Protocol},
     mirror::Mirror,
-    process::{Process, ProcessId},
     time::Timestamp,
 };
 use serde::Serialize;
 
 use crate::{
     numbers::bytes,
+    objects::{Owner, Remote},
     output::{Failure, Output},
     session::Access,
     table::{Align, Table},
@@ -38,30 +37,9 @@ struct Line<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct Owner<'a> {
-    id: ProcessId,
-    pid: u32,
-    name: &'a Text,
-    exe: &'a Text,
-    cmdline: &'a [Text],
-    uid: u32,
-    user: Option<&'a Text>,
-    unit: Option<&'a Text>,
-    container: Option<&'a Text>,
-}
-
-#[derive(Debug, Serialize)]
 struct Local {
     addr: IpAddr,
     port: u16,
-}
-
-#[derive(Debug, Serialize)]
-struct Remote<'a> {
-    addr: IpAddr,
-    port: u16,
-    name: Option<&'a Text>,
-    name_source: Option<NameSource>,
 }
 
 /// Shows every listed flow.
@@ -111,19 +89,13 @@ pub(crate) fn arrow(direction: Direction) -> &'static str {
 }
 
 fn line<'a>(mirror: &'a Mirror, f: &'a Flow) -> Line<'a> {
-    let name = f.remote_name.as_ref();
     Line {
         id: f.id,
-        process: f.process.and_then(|id| mirror.process(id)).map(owner),
+        process: f.process.and_then(|id| mirror.process(id)).map(Owner::new),
         protocol: f.protocol,
         direction: f.direction,
         local: Local { addr: f.local.addr, port: f.local.port },
-        remote: Remote {
-            addr: f.remote.addr,
-            port: f.remote.port,
-            name: name.map(|n| &n.name),
-            name_source: name.map(|n| n.source),
-        },
+        remote: Remote::new(f.remote, f.remote_name.as_ref()),
         state: f.state,
         opened_at: f.opened_at,
         closed_at: f.closed_at,
@@ -132,20 +104,6 @@ fn line<'a>(mirror: &'a Mirror, f: &'a Flow) -> Line<'a> {
         rx_bytes: f.counters.rx_bytes,
         tx_packets: f.counters.tx_packets,
         rx_packets: f.counters.rx_packets,
-    }
-}
-
-fn owner(p: &Process) -> Owner<'_> {
-    Owner {
-        id: p.id,
-        pid: p.pid,
-        name: &p.name,
-        exe: &p.exe,
-        cmdline: &p.cmdline,
-        uid: p.uid,
-        user: p.user.as_ref(),
-        unit: p.unit.as_ref(),
-        container: p.container.as_ref(),
     }
 }
 

@@ -2,10 +2,14 @@
 
 mod agent;
 mod block;
+mod command;
 mod coverage;
+mod files;
 mod flows;
 mod kinds;
+mod moment;
 mod numbers;
+mod objects;
 mod output;
 mod ps;
 mod record;
@@ -17,6 +21,7 @@ mod status;
 mod table;
 mod top;
 mod watch;
+mod watchlist;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -46,7 +51,7 @@ struct Arguments {
     /// Every process of every user [usual for root]
     #[arg(long, global = true)]
     all: bool,
-    /// Let polkit ask for a password [usual at a terminal for block, unblock and release]
+    /// Let polkit ask for a password [usual at a terminal for what changes something]
     #[arg(long, global = true)]
     interactive: bool,
     /// Another bus than the system's
@@ -64,6 +69,17 @@ enum Command {
     Ps,
     /// Flows: who exchanges what with whom
     Flows,
+    /// Watched files: who opened them, when, with what result, and whom it reached after that
+    Files {
+        /// Only accesses of the last so many seconds, minutes or hours, such as 10s or 5m
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        since: Option<Duration>,
+    },
+    /// Which files are watched
+    Watchlist {
+        #[command(subcommand)]
+        what: watchlist::Watchlist,
+    },
     /// Each event as it happens
     Watch {
         #[command(flatten)]
@@ -130,6 +146,8 @@ fn main() -> ExitCode {
         Command::Coverage => coverage::run(&access, json),
         Command::Ps => ps::run(&access, json),
         Command::Flows => flows::run(&access, json),
+        Command::Files { since } => files::run(&access, json, since),
+        Command::Watchlist { what } => watchlist::watchlist(&access, json, &what),
         Command::Watch { time, kinds, snapshot } => {
             watch::run(&access, json, &watch::Choice { time: time.limit, kinds, snapshot })
         }

@@ -1,9 +1,9 @@
 //! `sekhmetctl rules list`: the rules in force.
 
-use jiff::{Timestamp as Moment, fmt::strtime, tz::TimeZone};
-use sekhmet_common::{display::Text, rule::Rule, time::Timestamp};
+use sekhmet_common::{display::Text, rule::Rule};
 
 use crate::{
+    moment::Clock,
     numbers::count,
     output::{Failure, Output},
     session::Access,
@@ -39,21 +39,15 @@ fn table<'a>(rules: impl Iterator<Item = &'a Rule>) -> Table {
         ("BY", Align::Left, 16),
         ("RULE", Align::Left, 400),
     ]);
-    let zone = TimeZone::system();
+    let clock = Clock::new();
     for rule in rules {
         table.row([
             rule.id.to_string(),
             count(rule.hits),
-            moment(&zone, rule.added_at),
+            clock.day_and_time(rule.added_at),
             rule.added_by_user.as_ref().map_or_else(|| rule.added_by.to_string(), Text::shown),
             rule.sentence(),
         ]);
     }
     table
-}
-
-fn moment(zone: &TimeZone, at: Timestamp) -> String {
-    let moment = Moment::from_nanosecond(i128::from(at.0));
-    let text = moment.and_then(|m| strtime::format("%Y-%m-%d %H:%M:%S", &m.to_zoned(zone.clone())));
-    text.unwrap_or_else(|_| at.to_string())
 }

@@ -2,6 +2,8 @@
 
 mod files;
 
+pub(crate) use files::entry_words;
+
 use jiff::{Timestamp as Moment, fmt::strtime, tz::TimeZone};
 use sekhmet_common::{
     coverage::{Mode, SourceStatus},
@@ -114,7 +116,7 @@ fn about(mirror: &Mirror, event: &Event) -> String {
         Event::RefusalGone { id, .. } => mirror
             .refusal(*id)
             .map_or_else(|| format!("refusal {}", id.0), |refusal| refusal_words(mirror, refusal)),
-        Event::WatchEntryAdded { entry, .. } => files::entry_words(entry),
+        Event::WatchEntryAdded { entry, .. } => entry_words(entry),
         Event::WatchEntryRemoved { id, .. } => files::entry(mirror, *id),
         Event::FileAccessed { access, .. } => files::access_words(mirror, access),
         Event::FileAccessGone { id, .. } => files::access(mirror, *id),

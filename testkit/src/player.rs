@@ -1,6 +1,7 @@
 //! A log player: stands in for the helper on a test bus and tells recorded events to whoever asks.
 
 mod rules;
+mod watchlist;
 
 use std::{
     collections::HashMap,
@@ -19,7 +20,10 @@ use sekhmet_common::{
 };
 use zbus::{Connection, Message, OwnedVariant, Variant, interface, message::Header};
 
-use self::rules::Rules;
+use self::{
+    rules::Rules,
+    watchlist::{List, Watchlist},
+};
 use crate::bus::TestBus;
 
 /// Whom the player refuses.
@@ -48,7 +52,9 @@ struct Stage {
     calls: Vec<String>,
     to_add: Vec<Rule>,
     no_commands: Option<&'static str>,
+    is_asked: bool,
     commands: Vec<String>,
+    watchlist: List,
 }
 
 impl Player {
@@ -66,12 +72,15 @@ impl Player {
             calls: Vec::new(),
             to_add: Vec::new(),
             no_commands: None,
+            is_asked: false,
             commands: Vec::new(),
+            watchlist: List::of(events),
         };
         let stage = Arc::new(Mutex::new(stage));
         let connection = zbus::conn::Builder::address(bus.address())
             .serve_at(PATH, Monitor(Arc::clone(&stage)))
             .serve_at(PATH, Rules(Arc::clone(&stage)))
+            .serve_at(PATH, Watchlist(Arc::clone(&stage)))
             .name(SERVICE)
             .build()
             .await?;

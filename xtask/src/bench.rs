@@ -7,6 +7,7 @@ use serde::Serialize;
 
 mod block;
 mod costs;
+mod files;
 mod spine;
 
 use crate::setup::{self, Purpose};
@@ -68,26 +69,32 @@ impl Figure {
     }
 }
 
-type Measure = fn() -> Result<Vec<Figure>>;
+type Measure = fn(bool) -> Result<Vec<Figure>>;
 
-/// Every benchmark by name; `costs` is a part of `spine`.
-const BENCHES: &[(&str, Measure)] =
-    &[("spine", spine::measure), ("costs", spine::measure_costs), ("block", block::measure)];
+/// Every benchmark by name; `costs` is a part of `spine`. Some know other programs to measure beside.
+const BENCHES: &[(&str, Measure)] = &[
+    ("spine", |_peers| spine::measure()),
+    ("costs", |_peers| spine::measure_costs()),
+    ("block", |_peers| block::measure()),
+    ("files", files::measure),
+];
 
 /// Runs one benchmark, without a name the first.
 ///
 /// # Errors
 /// When there is none of that name, or it cannot be run. A missed limit is told, not an error: machines differ.
-pub(crate) fn run(name: Option<&str>, yes: bool) -> Result<()> {
+pub(crate) fn run(name: Option<&str>, has_peers: bool, yes: bool) -> Result<()> {
     let name = name.unwrap_or(BENCHES[0].0);
     let chosen: Vec<_> = BENCHES.iter().filter(|(bench, _)| name == *bench).collect();
     if chosen.is_empty() {
         let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
         bail!("no benchmark of that name; there are: {}", names.join(", "));
     }
-    setup::ensure(&[Purpose::Build, Purpose::Bus, Purpose::Bench], yes)?;
+    let mut purposes = vec![Purpose::Build, Purpose::Bus, Purpose::Bench];
+    purposes.extend(has_peers.then_some(Purpose::Peers));
+    setup::ensure(&purposes, yes)?;
     for (name, measure) in chosen {
-        let figures = measure()?;
+        let figures = measure(has_peers)?;
         shell::result_line(format!("\n{name}"));
         for figure in &figures {
             shell::result_line(figure.line());
@@ -128,7 +135,7 @@ mod tests {
 
     #[test]
     fn an_unknown_name_lists_the_known_ones() {
-        let error = run(Some("no such bench"), true).unwrap_err().to_string();
-        assert!(error.ends_with("there are: spine, costs, block"), "{error}");
+        let error = run(Some("no such bench"), false, true).unwrap_err().to_string();
+        assert!(error.ends_with("there are: spine, costs, block, files"), "{error}");
     }
 }

@@ -120,8 +120,11 @@ enum Task {
     },
     /// Measure, print a table with ratios and limits, write target/bench/NAME.json
     Bench {
-        /// One benchmark; all when left out
+        /// One benchmark: spine, costs, block, files [usual: spine]
         name: Option<String>,
+        /// Beside other programs that do the same, where there are some
+        #[arg(long)]
+        peers: bool,
         /// Do not ask before installing
         #[arg(long)]
         yes: bool,
@@ -140,7 +143,7 @@ enum Task {
     /// Boot distribution kernels and run the kernel suite in them
     Vm {
         /// Kernel series, such as 6.1; may be given more than once
-        #[arg(long, value_name = "VERSION", default_values_t = [String::from("6.1")])]
+        #[arg(long, value_name = "VERSION", default_values_t = ["6.1", "6.12"].map(String::from))]
         kernel: Vec<String>,
         /// Run this executable instead of the kernel suite
         #[arg(long, value_name = "FILE")]
@@ -196,7 +199,7 @@ fn execute(task: Task) -> Result<ExitCode> {
             };
             test::run(extent, long.or(part).as_deref(), yes)?;
         }
-        Task::Bench { name, yes } => bench::run(name.as_deref(), yes)?,
+        Task::Bench { name, peers, yes } => bench::run(name.as_deref(), peers, yes)?,
         Task::Fuzz { target, seconds, inputs } => {
             setup::ensure(&[Purpose::Build], false)?;
             let effort = inputs.map_or(fuzz::Effort::Seconds(seconds), fuzz::Effort::Inputs);
@@ -214,9 +217,15 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Vm { kernel, suite, yes } => {
             setup::ensure(&[Purpose::Build, Purpose::Vm], yes)?;
             let guest = vm::Guest::build(suite)?;
+            let mut result = Ok(());
+            // Each is tried: what fails on one says nothing of the others.
             for series in kernel {
-                vm::run(&series, &guest)?;
+                if let Err(error) = vm::run(&series, &guest) {
+                    shell::say(format!("{error:#}"));
+                    result = Err(error);
+                }
             }
+            result?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -55,18 +55,25 @@ impl Files {
         events.extend(self.contacts.values().map(|c| Event::ContactAfter { at, contact: c.clone() }));
     }
 
-    /// Lists an entry, or replaces what was known about it.
-    pub(super) fn watch(&mut self, entry: &Entry) {
-        self.entries.insert(entry.id, entry.clone());
-    }
-
-    /// The entry's accesses stay listed: what happened has happened.
-    pub(super) fn unwatch(&mut self, id: EntryId) {
-        self.entries.remove(&id);
+    /// Takes in an event about entries, accesses of listed processes, or contacts.
+    pub(super) fn apply(&mut self, event: &Event) {
+        match event {
+            Event::WatchEntryAdded { entry, .. } => {
+                self.entries.insert(entry.id, entry.clone());
+            }
+            // The entry's accesses stay listed: what happened has happened.
+            Event::WatchEntryRemoved { id, .. } => {
+                self.entries.remove(id);
+            }
+            Event::FileAccessed { access, .. } => self.access_again(access),
+            Event::FileAccessGone { id, .. } => self.forget(*id),
+            Event::ContactAfter { contact, .. } => self.contact(contact),
+            _ => {}
+        }
     }
 
     /// Lists an access of a listed process. Counts never go back, and an access stays with its process.
-    pub(super) fn access_again(&mut self, access: &FileAccess) {
+    fn access_again(&mut self, access: &FileAccess) {
         let known = self.accesses.get(&access.id);
         if known.is_some_and(|known| known.process != access.process || known.count > access.count) {
             return;
@@ -75,7 +82,7 @@ impl Files {
         self.accesses.insert(access.id, access.clone());
     }
 
-    pub(super) fn forget(&mut self, id: AccessId) {
+    fn forget(&mut self, id: AccessId) {
         let Some(access) = self.accesses.remove(&id) else { return };
         if let Some(ids) = self.accesses_by_process.get_mut(&access.process) {
             ids.remove(&id);
@@ -89,7 +96,7 @@ impl Files {
     }
 
     /// Lists a contact after a listed access, with which it goes.
-    pub(super) fn contact(&mut self, contact: &Contact) {
+    fn contact(&mut self, contact: &Contact) {
         let known = self.contacts.get(&contact.id);
         if !self.accesses.contains_key(&contact.access) || known.is_some_and(|k| k.access != contact.access) {
             return;

@@ -13,7 +13,8 @@ pub(super) fn entry(mirror: &Mirror, id: EntryId) -> String {
     mirror.entry(id).map_or_else(|| format!("entry {id}"), entry_words)
 }
 
-pub(super) fn entry_words(entry: &Entry) -> String {
+/// An entry of the watchlist.
+pub(crate) fn entry_words(entry: &Entry) -> String {
     let off = if entry.enabled { "" } else { ", not watched" };
     format!("entry {}: {} ({}, {}{off})", entry.id, entry.pattern, entry.label, entry.severity.word())
 }

@@ -5,6 +5,7 @@
     reason = "a test's own helpers fail the test, as the test does"
 )]
 
+mod files;
 mod lists;
 mod record;
 mod rules;

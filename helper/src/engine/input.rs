@@ -319,6 +319,10 @@ pub enum Input {
     RulesKept(Vec<KeptRule>),
     /// Processes that a former helper had bound to these, and that are bound again. They are not known yet.
     BoundBefore(Vec<(ProcessKey, RuleId)>),
+    /// The highest number that a rule has had since the machine was started: others get higher ones.
+    LastNumber(u32),
+    /// How rules are kept, beside what the sources say of themselves.
+    Keeping(Source),
     /// Whether rules can be enforced on this machine. Until told otherwise they cannot.
     CanEnforce(bool),
     /// The watchlist that was kept. Told once, before anything is observed; without it nothing is watched.

@@ -12,6 +12,7 @@ mod logs;
 mod overflow;
 mod processes;
 mod sockets;
+mod succession;
 mod tap;
 mod watch;
 
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     if let Some(kernel) = load(&mut tap, &small) {
         overflow::run(&mut tap, kernel);
     }
+    succession::run(&mut tap);
     let before = Before::open();
     if let Some(mut kernel) = load(&mut tap, &Options::default()) {
         probes(&mut tap, &kernel);

@@ -21,6 +21,11 @@ impl Player {
         lock(&self.stage).no_commands = name;
     }
 
+    /// A refusal because somebody would have to be asked is none any more for those who allow to ask.
+    pub fn say_yes(&self) {
+        lock(&self.stage).is_asked = true;
+    }
+
     /// The commands so far: the method's name, its arguments by name, `interactive` if polkit may ask.
     pub fn commands(&self) -> Vec<String> {
         lock(&self.stage).commands.clone()
@@ -29,13 +34,21 @@ impl Player {
 
 pub(super) struct Rules(pub(super) Arc<Mutex<Stage>>);
 
-impl Rules {
-    fn note(&self, what: String, header: &Header<'_>) -> Result<(), Named> {
-        let interactive = header.primary().flags().contains(zbus::message::Flags::ALLOW_INTERACTIVE_AUTH);
-        let mut stage = lock(&self.0);
-        stage.commands.push(if interactive { format!("{what} interactive") } else { what });
-        stage.no_commands.map_or(Ok(()), |name| Err(Named(name)))
+/// Notes a command, and refuses it if it is to be refused.
+pub(super) fn note(stage: &Mutex<Stage>, what: String, header: &Header<'_>) -> Result<(), Named> {
+    let interactive = header.primary().flags().contains(zbus::message::Flags::ALLOW_INTERACTIVE_AUTH);
+    let mut stage = lock(stage);
+    stage.commands.push(if interactive { format!("{what} interactive") } else { what });
+    match stage.no_commands {
+        Some(error::INTERACTION_REQUIRED) if interactive && stage.is_asked => Ok(()),
+        refusal => refusal.map_or(Ok(()), |name| Err(Named(name))),
     }
+}
+
+/// Options in the order of their names.
+pub(super) fn words(options: &HashMap<String, OwnedVariant>) -> String {
+    let sorted: BTreeMap<_, _> = options.iter().collect();
+    sorted.into_iter().map(|(key, value)| format!(" {key}={}", word(value))).collect()
 }
 
 #[interface(name = "org.sekhmet.Helper1.Rules", introspection_docs = false)]
@@ -45,9 +58,7 @@ impl Rules {
         options: HashMap<String, OwnedVariant>,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<u64, Named> {
-        let sorted: BTreeMap<_, _> = options.iter().collect();
-        let words = sorted.into_iter().map(|(key, value)| format!(" {key}={}", word(value)));
-        self.note(format!("Add{}", words.collect::<String>()), &header)?;
+        note(&self.0, format!("Add{}", words(&options)), &header)?;
         let mut stage = lock(&self.0);
         if stage.to_add.is_empty() {
             return Err(Named(error::FAILED));
@@ -61,11 +72,11 @@ impl Rules {
     }
 
     async fn remove(&self, id: u64, #[zbus(header)] header: Header<'_>) -> Result<(), Named> {
-        self.note(format!("Remove {id}"), &header)
+        note(&self.0, format!("Remove {id}"), &header)
     }
 
     async fn release(&self, #[zbus(header)] header: Header<'_>) -> Result<u64, Named> {
-        self.note("Release".to_owned(), &header)?;
+        note(&self.0, "Release".to_owned(), &header)?;
         Ok(3)
     }
 }
@@ -74,6 +85,12 @@ impl Rules {
 fn word(value: &OwnedVariant) -> String {
     if let Ok(bytes) = Vec::<u8>::try_from(value.clone()) {
         return String::from_utf8_lossy(&bytes).into_owned();
+    }
+    if let Ok(list) = Vec::<Vec<u8>>::try_from(value.clone()) {
+        return format!("{:?}", list.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect::<Vec<_>>());
+    }
+    if let Ok(is_so) = bool::try_from(value.clone()) {
+        return is_so.to_string();
     }
     let number = u64::try_from(value.clone()).map(|number| number.to_string());
     number.or_else(|_other| String::try_from(value.clone())).unwrap_or_else(|_other| format!("{value:?}"))

@@ -24,34 +24,46 @@ const SETTLING: Duration = Duration::from_millis(800);
 
 /// Measures every figure of this part. The programs are built.
 pub(super) fn measure() -> Result<Vec<Figure>> {
-    warn_of_others()?;
     let _server = IperfServer::start()?;
-    let mut generator = Generator::start()?;
-    // The first round finds everything cold.
-    generator.round()?;
-    let mut pairs = Vec::new();
-    for pair in 0..PAIRS {
-        let (on, off);
-        if pair % 2 == 0 {
-            on = with_helper(&mut generator)?;
-            off = round(&mut generator)?;
-        } else {
-            off = round(&mut generator)?;
-            on = with_helper(&mut generator)?;
-        }
-        pairs.push((on, off));
-    }
-    figures(&pairs)
+    let mut generator = Generator::start("costs")?;
+    figures(&paired(PAIRS, || {
+        let mut told = generator.round()?;
+        told["iperf"] = iperf()?.into();
+        Ok(told)
+    })?)
 }
 
 /// One round's values by name, the larger the slower but for `iperf`.
-type Round = Value;
+pub(super) type Round = Value;
+
+/// So many pairs of rounds, the first of each beside a helper that was started for it.
+pub(super) fn paired(count: usize, mut round: impl FnMut() -> Result<Round>) -> Result<Vec<(Round, Round)>> {
+    warn_of_others()?;
+    // The first round finds everything cold.
+    round()?;
+    let mut pairs = Vec::new();
+    for pair in 0..count {
+        let (on, off);
+        if pair % 2 == 0 {
+            on = with_helper(&mut round)?;
+            off = round()?;
+        } else {
+            off = round()?;
+            on = with_helper(&mut round)?;
+        }
+        pairs.push((on, off));
+    }
+    Ok(pairs)
+}
+
+/// The middle of what both rounds of each pair say together.
+pub(super) fn over(pairs: &[(Round, Round)], key: &str, of: fn(f64, f64) -> f64) -> Result<f64> {
+    let values = pairs.iter().map(|(on, off)| Some(of(on[key].as_f64()?, off[key].as_f64()?)));
+    Ok(median(values.collect::<Option<Vec<f64>>>().with_context(|| format!("no figure {key}"))?))
+}
 
 fn figures(pairs: &[(Round, Round)]) -> Result<Vec<Figure>> {
-    let over = |key: &str, of: fn(f64, f64) -> f64| -> Result<f64> {
-        let values = pairs.iter().map(|(on, off)| Some(of(on[key].as_f64()?, off[key].as_f64()?)));
-        Ok(median(values.collect::<Option<Vec<f64>>>().with_context(|| format!("no figure {key}"))?))
-    };
+    let over = |key: &str, of| over(pairs, key, of);
     let slower = |on: f64, off: f64| on / off;
     let rate = |on: f64, off: f64| off / on;
     let more = |on: f64, off: f64| on - off;
@@ -71,20 +83,14 @@ fn figures(pairs: &[(Round, Round)]) -> Result<Vec<Figure>> {
     ])
 }
 
-fn round(generator: &mut Generator) -> Result<Round> {
-    let mut told = generator.round()?;
-    told["iperf"] = iperf()?.into();
-    Ok(told)
-}
-
 /// One round beside a helper that was started for it.
-fn with_helper(generator: &mut Generator) -> Result<Round> {
+fn with_helper(round: &mut impl FnMut() -> Result<Round>) -> Result<Round> {
     let argv = ["sh", "-c", "echo ready; read _"].map(OsString::from);
     let mut command = with_helper::command(&Options::default(), argv)?;
     let mut stage = Talk::start(command.stderr(Stdio::null()))?;
     stage.hear().context("the helper does not start")?;
     std::thread::sleep(SETTLING);
-    let told = round(generator);
+    let told = round();
     // The end of its input ends the command, and with it the helper.
     stage.finish()?;
     told
@@ -148,16 +154,16 @@ impl Drop for Talk {
     }
 }
 
-/// `measure costs`: the same process for all rounds.
-struct Generator(Talk);
+/// `measure costs` and the like: the same process for all rounds.
+pub(super) struct Generator(Talk);
 
 impl Generator {
-    fn start() -> Result<Self> {
+    pub(super) fn start(what: &str) -> Result<Self> {
         let program = paths::target().join("release/measure");
-        Ok(Self(Talk::start(Command::new(program).arg("costs"))?))
+        Ok(Self(Talk::start(Command::new(program).arg(what))?))
     }
 
-    fn round(&mut self) -> Result<Value> {
+    pub(super) fn round(&mut self) -> Result<Value> {
         self.0.say("round")?;
         serde_json::from_str(&self.0.hear()?).context("cannot read what measure printed")
     }

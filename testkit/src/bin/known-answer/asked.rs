@@ -32,7 +32,8 @@ const HELD: [&str; 4] = ["sh", "-c", "read -r _; exec \"$@\"", "sh"];
 /// How long polkit may take to take a question back.
 const TAKEN_BACK_WITHIN: Duration = Duration::from_secs(10);
 
-struct Scene<'a> {
+/// A user without rights, and the agent by which polkit asks that user.
+pub(crate) struct Scene<'a> {
     checker: &'a Checker,
     caller: Caller,
     agent: Agent,
@@ -40,7 +41,7 @@ struct Scene<'a> {
 
 /// How a question is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Say {
+pub(crate) enum Say {
     Yes,
     No,
     Dismissed,
@@ -50,9 +51,7 @@ enum Say {
 pub(crate) fn asked(checker: &Checker, report: &mut Report) -> Result<()> {
     ensure!(rustix::process::getuid().is_root(), "only root can call as somebody else");
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
-        let root = Connection::system().await.context("the system bus")?;
-        let agent = Agent::start(Path::new(SOCKET), UID, root).await?;
-        let mut scene = Scene { checker, caller: Caller::new(checker)?, agent };
+        let mut scene = Scene::new(checker).await?;
         let victim = scene.caller.victim(b"streamer")?;
         scene.added(&victim, report).await?;
         scene.removed(&victim, report).await?;
@@ -63,7 +62,14 @@ pub(crate) fn asked(checker: &Checker, report: &mut Report) -> Result<()> {
     })
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    /// Needs root, who says who authenticated.
+    pub(crate) async fn new(checker: &'a Checker) -> Result<Self> {
+        let root = Connection::system().await.context("the system bus")?;
+        let agent = Agent::start(Path::new(SOCKET), UID, root).await?;
+        Ok(Self { checker, caller: Caller::new(checker)?, agent })
+    }
+
     /// Starts `sekhmetctl` as the stranger, with the agent for it.
     async fn begin(&self, arguments: &[&str]) -> Result<Child> {
         self.begin_command(self.caller.ctl(&HELD, arguments)).await
@@ -79,7 +85,7 @@ impl Scene<'_> {
     }
 
     /// One call and the answer to its question, what was asked and how the call ended.
-    async fn call(&mut self, arguments: &[&str], say: Say) -> Result<(Asked, Output)> {
+    pub(crate) async fn call(&mut self, arguments: &[&str], say: Say) -> Result<(Asked, Output)> {
         let child = self.begin(&[&["--interactive", "--json"], arguments].concat()).await?;
         let prompt = self.agent.prompt().await?;
         let asked = Asked::from(&prompt);
@@ -245,9 +251,9 @@ impl Scene<'_> {
 }
 
 /// What was asked, kept when the question is over.
-struct Asked {
-    action: String,
-    message: String,
+pub(crate) struct Asked {
+    pub(crate) action: String,
+    pub(crate) message: String,
     details: Vec<(String, String)>,
 }
 
@@ -268,7 +274,7 @@ impl Asked {
         }
     }
 
-    fn told(&self) -> String {
+    pub(crate) fn told(&self) -> String {
         format!("asked: {} {:?}", self.message, self.details)
     }
 }

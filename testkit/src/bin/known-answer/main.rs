@@ -8,6 +8,7 @@ mod caller;
 mod checker;
 mod dice;
 mod durable;
+mod files;
 mod flows;
 mod killed;
 mod pair;
@@ -15,6 +16,7 @@ mod password;
 mod picture;
 mod processes;
 mod report;
+mod stored;
 mod stranger;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -79,10 +81,14 @@ enum Case {
         #[arg(long, default_value_t = 20)]
         kills: usize,
     },
+    /// The rules on a disk that is full, read-only, and damaged: what was good holds, and whoever asks is told.
+    Stored,
     /// Another user blocks and unblocks: what polkit asks, and that nothing happens but what was answered.
     Asked,
     /// The same at a terminal, with a real password (`with-helper --admin`).
     Password,
+    /// Opens of watched files against what strace(1) saw, changes of the list, other users, and what is reached after.
+    Files,
     /// Downloads from a second host until standard input ends.
     Web,
     /// The window shows the flows that `sekhmetctl` lists.
@@ -187,6 +193,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::Killed => killed::killed(&checker, &mut report)?,
                 Case::Blocked { seconds } => blocked::blocked(&checker, *seconds, &mut report)?,
                 Case::Durable { kills } => durable::durable(&checker, *kills, &mut report)?,
+                Case::Files => files::files(&checker, &mut report)?,
+                Case::Stored => stored::stored(&checker, &mut report)?,
                 Case::Asked => asked::asked(&checker, &mut report)?,
                 Case::Password => password::password(&checker, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,

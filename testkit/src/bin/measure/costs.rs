@@ -50,6 +50,20 @@ pub(crate) fn connections(count: u32) -> Result<f64> {
     connect_close(count)
 }
 
+/// Does something on one processor.
+pub(crate) fn on_one_processor<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let allowed = sched_getaffinity(None)?;
+    bind((0..CpuSet::MAX_CPU).find(|n| allowed.is_set(*n)).context("no processor to run on")?)?;
+    let done = work();
+    sched_setaffinity(None, &allowed)?;
+    done
+}
+
+/// Nanoseconds of processor time for one `work`.
+pub(crate) fn processor_time(count: u32, work: impl FnMut() -> Result<()>) -> Result<f64> {
+    time(ClockId::ThreadCPUTime, count, work)
+}
+
 fn bind(processor: usize) -> Result<()> {
     let mut one = CpuSet::new();
     one.set(processor);

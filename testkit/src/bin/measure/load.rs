@@ -74,13 +74,15 @@ pub(crate) fn load(ctl: &Path, rate: u64, seconds: u64) -> Result<Value> {
     }))
 }
 
-fn ask(ctl: &Path) -> Result<Value> {
+/// What `sekhmetctl status` says.
+pub(crate) fn ask(ctl: &Path) -> Result<Value> {
     let output = Command::new(ctl).args(["status", "--json"]).output().context("sekhmetctl status")?;
     ensure!(output.status.success(), "sekhmetctl status: {}", String::from_utf8_lossy(&output.stderr));
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-fn number(status: &Value, part: &str, kind: &str) -> i64 {
+/// One number of it.
+pub(crate) fn number(status: &Value, part: &str, kind: &str) -> i64 {
     status[part][kind].as_i64().unwrap_or(0)
 }
 

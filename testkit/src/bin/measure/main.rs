@@ -2,6 +2,7 @@
 
 mod block;
 mod costs;
+mod files;
 mod helper;
 mod latency;
 mod load;
@@ -25,6 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
+    /// What the kernel's verifier walked through for each of the helper's programs, in instructions.
+    Programs,
     /// From `connect` in a program to the line of `sekhmetctl watch`, in milliseconds.
     Latency {
         /// How many connections.
@@ -61,6 +64,33 @@ enum What {
         #[arg(long, default_value_t = 5)]
         pairs: usize,
     },
+    /// Many opens, some of them of watched files: whether each of those is told, and the helper's processor time.
+    Files {
+        /// Opens a second of what nobody watches.
+        #[arg(long, default_value_t = 10_000)]
+        plain: u64,
+        /// Opens a second of watched files.
+        #[arg(long, default_value_t = 100)]
+        watched: u64,
+        /// How long.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Another program that reports opens, `opensnoop` of libbpf-tools, to run at the same time.
+        #[arg(long)]
+        peer: Option<std::path::PathBuf>,
+    },
+    /// The helper started anew with many entries in its watchlist: time, memory, and how soon a change is in force.
+    Entries {
+        /// How many.
+        #[arg(long, default_value_t = 1000)]
+        count: usize,
+    },
+    /// What programs pay for an open and for any other call: one round for each line on standard input, as `costs`.
+    Opens {
+        /// How many opens in a round; of other calls, twenty times as many.
+        #[arg(long, default_value_t = 20_000)]
+        count: u32,
+    },
     /// (internal) the second host of `block`
     #[command(hide = true)]
     Sink { listen: std::net::SocketAddr },
@@ -96,6 +126,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => std::env::current_exe()?.with_file_name("sekhmetctl"),
     };
     match arguments.what {
+        What::Programs => tell(&helper::programs()?),
         What::Latency { count } => tell(&latency::latency(&ctl, count)?),
         What::Idle { seconds } => tell(&helper::idle(seconds)?),
         What::Load { rate, seconds } => tell(&load::load(&ctl, rate, seconds)?),
@@ -108,14 +139,22 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
         What::Sink { listen } => block::sink(listen),
         What::Sender { server, count } => block::sender(server, count),
-        What::Costs { count } => {
-            for line in std::io::stdin().lines() {
-                line?;
-                tell(&costs::round(count)?)?;
-            }
-            Ok(())
+        What::Files { plain, watched, seconds, ref peer } => {
+            tell(&files::load(&ctl, files::Rates { plain, watched }, seconds, peer.as_deref())?)
         }
+        What::Entries { count } => tell(&files::entries(&ctl, count)?),
+        What::Opens { count } => rounds(|| files::round(count)),
+        What::Costs { count } => rounds(|| costs::round(count)),
     }
+}
+
+/// One round for each line.
+fn rounds(round: impl Fn() -> Result<Value>) -> Result<()> {
+    for line in std::io::stdin().lines() {
+        line?;
+        tell(&round()?)?;
+    }
+    Ok(())
 }
 
 fn tell(value: &Value) -> Result<()> {

@@ -1,0 +1,150 @@
+//! What watching files costs programs and the helper, and whether every access is told.
+
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use super::costs::{Generator, Round, over, paired};
+use super::spine::{build, measured, measured_with, number};
+use super::{Figure, Limit};
+use crate::shell;
+
+/// Pairs of rounds with and without the helper; see `costs`.
+const PAIRS: usize = 15;
+
+/// What is walked: large enough that a walk takes a good part of a second.
+const TREE: &str = "/usr";
+
+/// Measures every figure of this part.
+pub(super) fn measure(has_peers: bool) -> Result<Vec<Figure>> {
+    build()?;
+    let mut figures = load(&measured_load(has_peers)?)?;
+    figures.extend(entries(&measured("entries")?)?);
+    let mut generator = Generator::start("opens")?;
+    let pairs = paired(PAIRS, || {
+        let mut told = generator.round()?;
+        told["find_ms"] = find()?.into();
+        Ok(told)
+    })?;
+    figures.extend(costs(&pairs)?);
+    shell::say("not measured: a build with cargo");
+    Ok(figures)
+}
+
+fn measured_load(has_peers: bool) -> Result<Value> {
+    let mut arguments = Vec::new();
+    if has_peers {
+        let peer = shell::find("opensnoop").context("opensnoop (libbpf-tools) is not installed")?;
+        arguments = vec![OsString::from("--peer"), peer.into()];
+    }
+    measured_with("files", &arguments)
+}
+
+fn load(told: &Value) -> Result<Vec<Figure>> {
+    let mut figures = vec![
+        Figure::new("opens that nobody watches, /s", number(told, "plain_per_second")?)
+            .within(Limit::AtLeast(9800.0)),
+        Figure::new("opens of watched files that were not told", number(told, "watched_missed")?)
+            .within(Limit::AtMost(0.0)),
+        Figure::new("unaccounted records", number(told, "unaccounted")?).within(Limit::AtMost(0.0)),
+        Figure::new("lost records", number(told, "lost")?).within(Limit::AtMost(0.0)),
+        Figure::new("helper, % of a core", number(told, "helper_cpu_percent_of_a_core")?)
+            .within(Limit::AtMost(10.0)),
+        Figure::new("helper, MB resident", number(told, "helper_rss_mb")?),
+    ];
+    if let Some(peer) = told["peer_cpu_percent_of_a_core"].as_f64() {
+        let ratio = number(told, "helper_cpu_percent_of_a_core")? / peer;
+        figures.extend([
+            Figure::new("opensnoop at the same time, % of a core", peer),
+            Figure::new("helper/opensnoop, processor time", ratio).within(Limit::AtMost(1.0)),
+            Figure::new("opens of watched files that opensnoop told", number(told, "peer_reported")?)
+                .within(Limit::AtLeast(1.0)),
+            Figure::new("more than the helper told", number(told, "peer_more")?).within(Limit::AtMost(0.0)),
+        ]);
+    }
+    Ok(figures)
+}
+
+fn entries(told: &Value) -> Result<Vec<Figure>> {
+    let count = number(told, "entries")?;
+    Ok(vec![
+        Figure::new(format!("{count} entries, MB more"), number(told, "rss_more_mb")?)
+            .within(Limit::AtMost(30.0)),
+        Figure::new(format!("{count} entries, start to name on the bus, ms"), number(told, "start_with_ms")?)
+            .within(Limit::AtMost(1000.0)),
+        Figure::new("no entries, start to name on the bus, ms", number(told, "start_without_ms")?),
+        Figure::new(format!("{count} entries, addition to first open told, ms"), number(told, "applied_ms")?)
+            .within(Limit::AtMost(1000.0)),
+        Figure::new("addition of one, ms (p50)", number(told, "add_p50_ms")?),
+        Figure::new("addition of one, ms (worst)", number(told, "add_max_ms")?),
+    ])
+}
+
+fn costs(pairs: &[(Round, Round)]) -> Result<Vec<Figure>> {
+    let more = |on: f64, off: f64| on - off;
+    Ok(vec![
+        Figure::new("open and close, ns more", over(pairs, "open_close_ns", more)?)
+            .within(Limit::AtMost(150.0)),
+        Figure::new("open of a missing file, ns more", over(pairs, "missing_ns", more)?)
+            .within(Limit::AtMost(150.0)),
+        Figure::new("any other call (getpid), ns more", over(pairs, "getpid_ns", more)?)
+            .within(Limit::AtMost(10.0)),
+        Figure::new("find -type f, on/off", over(pairs, "find_ms", |on, off| on / off)?)
+            .within(Limit::AtMost(1.03)),
+    ])
+}
+
+/// Milliseconds for a walk through a tree of files.
+fn find() -> Result<f64> {
+    let begun = Instant::now();
+    let mut command = Command::new("find");
+    let status =
+        command.args([TREE, "-xdev", "-type", "f"]).stdout(Stdio::null()).status().context("find")?;
+    if !status.success() {
+        bail!("find {TREE}: {status}");
+    }
+    Ok(begun.elapsed().as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn missed(figures: &[Figure]) -> Vec<&str> {
+        figures.iter().filter(|f| f.line().ends_with("MISSED")).map(|f| f.name.as_str()).collect()
+    }
+
+    #[test]
+    fn what_measure_tells_is_held_against_the_limits() {
+        let mut told = json!({
+            "plain_per_second": 9990.0, "watched_missed": 0, "unaccounted": 0, "lost": 0,
+            "helper_cpu_percent_of_a_core": 4.0, "helper_rss_mb": 40.0, "peer_cpu_percent_of_a_core": null,
+        });
+        assert_eq!(missed(&load(&told).unwrap()), [] as [&str; 0]);
+        for (key, value) in [
+            ("plain_per_second", 9000.0),
+            ("watched_missed", 1.0),
+            ("helper_cpu_percent_of_a_core", 11.0),
+            ("peer_cpu_percent_of_a_core", 10.0),
+            ("peer_reported", 0.0),
+            ("peer_more", 3.0),
+        ] {
+            told[key] = value.into();
+        }
+        assert_eq!(missed(&load(&told).unwrap()).len(), 6);
+        assert_eq!(load(&json!({})).unwrap_err().to_string(), "no figure plain_per_second");
+    }
+
+    #[test]
+    fn costs_are_differences_of_pairs() {
+        let round = |open: f64, find: f64| json!({ "open_close_ns": open, "missing_ns": 900.0, "getpid_ns": 70.0, "find_ms": find });
+        let figures = costs(&[(round(800.0, 104.0), round(600.0, 100.0))]).unwrap();
+        assert_eq!(figures[0].value, 200.0);
+        assert_eq!(missed(&figures), ["open and close, ns more", "find -type f, on/off"]);
+    }
+}
