@@ -129,9 +129,9 @@ fn the_last_good_copy_outlives_a_second_start() {
     let store = store(&dir, "boot");
     store.keep(&[program(1, Lifetime::Always)]).unwrap();
     store.keep(&[program(1, Lifetime::Always), program(2, Lifetime::Always)]).unwrap();
-    fs::write(dir.path().join(RULES), b"not even \xff text").unwrap();
+    fs::write(dir.path().join(RULES.text), b"not even \xff text").unwrap();
     assert_eq!(ids(&store.load(NOW)), [1]);
-    assert!(dir.path().join(DAMAGED).exists());
+    assert!(dir.path().join(RULES.damaged).exists());
     let again = store.load(NOW);
     assert_eq!((ids(&again), again.warnings), (vec![1], Vec::new()));
     store.keep(&[program(3, Lifetime::Always)]).unwrap();
