@@ -159,7 +159,7 @@ fn act_io(sockets: &mut Vec<Option<OwnedFd>>, words: &[&str]) -> Result<i64, Err
         }
         // A socket of another process by its number there: no hook of the kernel is told.
         "fetch" => {
-            sockets.push(fetch(number(1), number(2))?);
+            sockets.push(Some(fetch(number(1), number(2))?));
             return Ok(sockets.len() as i64 - 1);
         }
         "tx" => return Ok(sent_by(words[1])),
