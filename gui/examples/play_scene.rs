@@ -156,7 +156,12 @@ impl Link for Machine {
         }
         let now = self.now();
         let mut due = Vec::new();
-        while let Some(event) = self.events.pop_front_if(|event| event.at() <= now) {
+        while let Some(mut event) = self.events.pop_front_if(|event| event.at() <= now) {
+            // What was blocked moves nothing any more.
+            if let Event::Traffic { flows, .. } = &mut event {
+                let is_closed = |id| self.mirror.flow(id).is_some_and(|f| f.state == FlowState::Closed);
+                flows.retain(|moved| !is_closed(moved.id));
+            }
             due.push(event);
         }
         if !due.is_empty() {
