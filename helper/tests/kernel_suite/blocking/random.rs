@@ -274,7 +274,7 @@ impl Play {
             (Some(first), Ok(text)) => (*first == text).then_some(()).ok_or(text),
             (None, Ok(text)) => {
                 let is_ours = text.starts_with("table inet sekhmet") && text.matches("table ").count() == 1;
-                self.table = Some(text.clone());
+                self.table = is_ours.then(|| text.clone());
                 is_ours.then_some(()).ok_or(text)
             }
         };
