@@ -4,12 +4,18 @@
 //! kernel fills is what the loader reads. Records in the ring open with a [`Header`]; rows of an iterator do
 //! not, for they are all alike. Times are nanoseconds of `CLOCK_BOOTTIME`.
 
+mod file;
 pub mod mark;
 pub mod policy;
 mod process;
 mod socket;
 
 pub use self::{
+    file::{
+        FILE_TEXT_MAX, FILES_BYTES, FILES_WAKEUP_BYTES, FileRecord, FileScratch, NAME_MAX, NAMES_MAX,
+        NameKey, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve, file_state, first_bytes, operation, suffix_bit, tail,
+        whole_bit,
+    },
     policy::{
         CoverRow, FileRow, Policy, ProgramKey, RefusalKey, RefusalValue, RefusedRecord, RuleSlot,
         SocketPolicy, Switch,
@@ -25,10 +31,10 @@ pub use self::{
 
 /// Version of everything in this module. The object exports it as the symbol [`ABI_SYMBOL`], and the loader
 /// refuses an object without that symbol: raise the number in both when the layout of any record changes.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Name of the global that carries [`ABI_VERSION`] in its name, so that an older object does not have it.
-pub const ABI_SYMBOL: &str = "SEKHMET_ABI_2";
+pub const ABI_SYMBOL: &str = "SEKHMET_ABI_3";
 
 /// An offset that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -64,8 +70,10 @@ pub mod kind {
     pub const SOCKET_CLOSED: u32 = 6;
     /// [`super::RefusedRecord`].
     pub const REFUSED: u32 = 7;
+    /// [`super::FileRecord`].
+    pub const FILE: u32 = 8;
     /// One above the highest kind.
-    pub const END: u32 = 8;
+    pub const END: u32 = 9;
 }
 
 /// Counters beside those of the kinds, in the map `STATS`.
@@ -82,8 +90,12 @@ pub mod stat {
     pub const SOCKET_UNBOUND: u32 = 4;
     /// Refusals that found no room to be counted under their own key.
     pub const REFUSAL_MAP_FULL: u32 = 5;
+    /// Failed opens whose path could not be read from the process's memory any more.
+    pub const FILE_UNREADABLE: u32 = 6;
+    /// Opens by io_uring, which the source in use does not resolve.
+    pub const FILE_URING: u32 = 7;
     /// One above the highest counter.
-    pub const END: u32 = 6;
+    pub const END: u32 = 8;
 }
 
 /// What the two programs at the tracepoint of TCP states say to each other, in the per-CPU map `TURNS`.
@@ -171,6 +183,9 @@ plain!(
     RefusalKey,
     RefusalValue,
     RefusedRecord,
+    Sieve,
+    NameKey,
+    FileRecord,
 );
 
 /// Copies a record out of the front of `bytes`; nothing if they are too few. Alignment does not matter.
@@ -213,6 +228,9 @@ const _: () = {
     assert!(size_of::<ProgramKey>() == 16 && size_of::<FileRow>() == 24 && size_of::<CoverRow>() == 88);
     assert!(size_of::<RefusalKey>() == 40 && size_of::<RefusalValue>() == 32);
     assert!(size_of::<RefusedRecord>() == 64);
+    assert!(size_of::<Sieve>() == 8 + 8 * SIEVE_WORDS && size_of::<NameKey>() == 264);
+    assert!(size_of::<FileRecord>() == 80 && offset_of!(FileScratch, text) == size_of::<FileRecord>());
+    assert!(FILE_TEXT_MAX.is_multiple_of(8) && NAME_MAX < size_of::<[u64; 32]>());
     // The ring aligns to 8 bytes, and every kind must fit it many times over.
     assert!(align_of::<ExecRecord>() == 8 && size_of::<ExecRecord>() * 1000 < EVENTS_BYTES);
 };

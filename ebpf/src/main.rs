@@ -10,6 +10,7 @@
     reason = "atomic_xadd: core has no fetch_add for a target without compare-and-swap"
 )]
 
+mod file;
 mod maps;
 mod net;
 mod offsets;
@@ -22,13 +23,13 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     Global,
-    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr},
-    programs::{BtfTracePointContext, SkBuffContext, SockAddrContext, SockContext},
+    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr, tracepoint},
+    programs::{BtfTracePointContext, SkBuffContext, SockAddrContext, SockContext, TracePointContext},
 };
 
 /// Present under this name in every object whose records have the layout of this version.
 #[unsafe(no_mangle)]
-static SEKHMET_ABI_2: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
+static SEKHMET_ABI_3: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
 
 // tp_btf sched_process_exec(task, old_pid, bprm), since Linux 5.8 for the argument order and the ring
 #[btf_tracepoint(function = "sched_process_exec")]
@@ -148,6 +149,12 @@ extern "C" fn cover_owned(ctx: *mut c_void) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn name_files(ctx: *mut c_void) -> i32 {
     verdict::cover::files(ctx)
+}
+
+// syscalls:sys_exit_open, _openat, _openat2 and _creat, since Linux 5.8
+#[tracepoint]
+fn file_opened(ctx: TracePointContext) -> u32 {
+    file::syscall::opened(&ctx)
 }
 
 #[panic_handler]

@@ -8,15 +8,32 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use sekhmet_common::kernel::{
-    EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, Policy, ProcessKey, ProgramKey, RESIDUES_MAX,
-    RefusalKey, RefusalValue, Residue, RuleSlot, SocketPolicy, SocketRow, SocketState, Switch, kind,
+    EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FileScratch, FirstFlow, FlowKey, FlowValue, NAMES_MAX, NameKey,
+    Policy, ProcessKey, ProgramKey, RESIDUES_MAX, RefusalKey, RefusalValue, Residue, RuleSlot, Sieve,
+    SocketPolicy, SocketRow, SocketState, Switch, kind,
     policy::{POLICIES_MAX, PROGRAMS_MAX, REFUSALS_MAX, RULES_MAX},
     stat, turn,
 };
 
-/// The life of processes and sockets. A second ring for payload comes with what needs one.
+/// The life of processes and sockets.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES as u32, 0);
+
+/// Opened files. A ring of its own: a flood of them does not push out the life of a process.
+#[map]
+pub static FILES: RingBuf = RingBuf::with_byte_size(FILES_BYTES as u32, 0);
+
+/// Which names are looked for, roughly.
+#[btf_map]
+pub static SIEVE: Array<Sieve, 1> = Array::new();
+
+/// Which names are looked for.
+#[btf_map]
+pub static NAMES: HashMap<NameKey, u32, NAMES_MAX> = HashMap::new();
+
+/// Where records of opened files are put together.
+#[btf_map]
+pub static SCRATCH: PerCpuArray<FileScratch, 1> = PerCpuArray::new();
 
 /// Records begun, by kind; also those that found no room.
 #[btf_map]

@@ -80,6 +80,26 @@ offsets!(
     TP_SEGS_OUT,
     TP_SEGS_IN,
     SOCKET_SK,
+    // files
+    TASK_FILES,
+    TASK_FS,
+    TASK_STACK,
+    FILES_FDT,
+    FDT_FD,
+    FS_ROOT,
+    FS_PWD,
+    FILE_PATH,
+    FILE_FLAGS,
+    DENTRY_PARENT,
+    DENTRY_NAME,
+    DENTRY_INAME,
+    MOUNT_PARENT,
+    MOUNT_MOUNTPOINT,
+    MOUNT_MNT,
+    REGS_0,
+    REGS_1,
+    REGS_2,
+    REGS_SIZE,
 );
 
 /// Reads a field through a pointer whose type the verifier knows (tp_btf, iterators).

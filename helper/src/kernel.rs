@@ -6,6 +6,7 @@ mod book;
 pub mod btf;
 pub mod clock;
 pub mod decode;
+mod files;
 mod load;
 mod log;
 mod missed;
@@ -21,6 +22,7 @@ mod sys;
 
 pub use balance::KernelCounts;
 pub use decode::decode_record;
+pub use files::{FileProbe, FileSource, Names, NamesError, tracefs::TracepointIds};
 pub use load::{Kernel, LoadError, Options, load, load_object};
 pub use object::has_log;
 pub use probes::{Hook, Outcome, PROBES, Probe};

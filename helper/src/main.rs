@@ -5,6 +5,7 @@ use std::{io::IsTerminal, process::ExitCode};
 use clap::Parser;
 use sekhmet_common::{bus::HELPER_USER, display::escape};
 use sekhmet_helper::{
+    kernel::{FileSource, TracepointIds},
     rights,
     run::{self, Settings},
 };
@@ -20,6 +21,9 @@ struct Arguments {
     /// Leave the kernel programs out and poll instead, as on a kernel that refuses them
     #[arg(long)]
     reduced: bool,
+    /// How to see opened files: best, tracepoint or none
+    #[arg(long, value_name = "SOURCE", default_value = "best")]
+    file_source: FileSource,
     /// Serve on this message bus instead of the system's (for development)
     #[arg(long, value_name = "ADDRESS")]
     bus_address: Option<String>,
@@ -45,12 +49,19 @@ fn main() -> ExitCode {
 }
 
 fn serve(arguments: Arguments) -> anyhow::Result<()> {
+    // As root, which this may be for a moment yet.
+    let tracepoints = TracepointIds::read();
     let rights = rights::settle(HELPER_USER)?;
     tracing::info!(%rights, "sekhmet-helper {}", env!("CARGO_PKG_VERSION"));
     if !rights.missing().is_empty() {
         tracing::warn!(missing = rights::words(rights.missing()), "some things will not be seen");
     }
-    run::run(Settings { reduced: arguments.reduced, bus_address: arguments.bus_address })?;
+    run::run(Settings {
+        reduced: arguments.reduced,
+        tracepoints,
+        file_source: arguments.file_source,
+        bus_address: arguments.bus_address,
+    })?;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::{
         input::{Effect, Input},
     },
     identify,
-    kernel::{Reader, clock::Clock},
+    kernel::{self, FileSource, Reader, TracepointIds, clock::Clock},
     rights::RightsError,
     run::{
         owner::{Edges, Fold},
@@ -50,6 +50,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Leave the kernel programs out even where they would work.
     pub reduced: bool,
+    /// Numbers of tracepoints, which only root can read.
+    pub tracepoints: TracepointIds,
+    /// Which source of opened files is used.
+    pub file_source: FileSource,
     /// Another bus than the system's, for development.
     pub bus_address: Option<String>,
 }
@@ -79,7 +83,12 @@ pub fn run(settings: Settings) -> Result<(), RunError> {
     let left = keeping::receive();
     let (seen, sources) = bounded(SOURCES_MAX);
     // First, and before any thread: it gives rights back, and those belong to threads.
-    let source = source::watch(settings.reduced, &seen)?;
+    let options = kernel::Options {
+        tracepoints: settings.tracepoints,
+        file_source: settings.file_source,
+        ..kernel::Options::default()
+    };
+    let source = source::watch(settings.reduced, &options, &seen)?;
     let enforced = seen.clone();
     let ends = signals::listen()?;
     drop(seen);

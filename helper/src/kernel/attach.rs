@@ -9,10 +9,13 @@ use std::{
 
 use aya::{
     Ebpf,
-    programs::{BtfTracePoint, CgroupSkb, CgroupSock, CgroupSockAddr, Iter, ProgramError, ProgramFd},
+    programs::{
+        BtfTracePoint, CgroupSkb, CgroupSock, CgroupSockAddr, Iter, ProgramError, ProgramFd, TracePoint,
+    },
 };
 
 use super::{
+    files::tracefs::TracepointIds,
     probes::{Hook, Outcome, Probe},
     sys,
 };
@@ -22,6 +25,8 @@ use super::{
 pub(super) struct Links {
     /// By the names of their programs: everything that is called by the kernel.
     pub(super) hooks: Vec<(&'static str, OwnedFd)>,
+    /// What tells opened files.
+    pub(super) openings: Vec<OwnedFd>,
     pub(super) sockets: Option<OwnedFd>,
     pub(super) tasks: Option<OwnedFd>,
     pub(super) files: Option<OwnedFd>,
@@ -44,12 +49,20 @@ impl Links {
     }
 }
 
+/// Where programs are attached.
+pub(super) struct Places<'a> {
+    /// At which they see every process; or why there is none.
+    pub(super) cgroup: Result<File, String>,
+    /// Under these numbers.
+    pub(super) tracepoints: &'a TracepointIds,
+}
+
 /// Loads and attaches one program; says how that went.
 pub(super) fn try_probe(
     ebpf: &mut Ebpf,
     probe: &'static Probe,
     types: &aya::Btf,
-    cgroup: &Result<File, String>,
+    places: &Places<'_>,
     links: &mut Links,
     without: &[String],
 ) -> Outcome {
@@ -60,7 +73,7 @@ pub(super) fn try_probe(
             verified_instructions: None,
         };
     }
-    let refused = attach(ebpf, probe, types, cgroup, links).err();
+    let refused = attach(ebpf, probe, types, places, links).err();
     let info = ebpf.program(probe.program).and_then(|program| program.info().ok());
     Outcome { probe, refused, verified_instructions: info.and_then(|i| i.verified_instruction_count()) }
 }
@@ -70,9 +83,10 @@ fn attach(
     ebpf: &mut Ebpf,
     probe: &'static Probe,
     types: &aya::Btf,
-    cgroup: &Result<File, String>,
+    places: &Places<'_>,
     links: &mut Links,
 ) -> Result<(), String> {
+    let cgroup = &places.cgroup;
     let said = |e: ProgramError| last_lines(&chain(&e));
     // An iterator over a map needs the map's descriptor besides the program.
     let map = match probe.hook {
@@ -107,6 +121,16 @@ fn attach(
             program.load().map_err(said)?;
             links.hooks.push((probe.program, at_cgroup(probe, program.fd().map_err(said)?, cgroup)?));
         }
+        Hook::Perf { group, names } => {
+            let program: &mut TracePoint = program.try_into().map_err(said)?;
+            program.load().map_err(said)?;
+            links.openings.extend(at_tracepoints(
+                program.fd().map_err(said)?,
+                group,
+                names,
+                places.tracepoints,
+            )?);
+        }
         Hook::Iterator(_) | Hook::StorageIterator { .. } => {
             let name = match probe.hook {
                 Hook::Iterator(name) => name,
@@ -121,6 +145,27 @@ fn attach(
         }
     }
     Ok(())
+}
+
+/// Attaches a program to those of the tracepoints that this machine has: at least to the first.
+fn at_tracepoints(
+    program: &ProgramFd,
+    group: &str,
+    names: &[&str],
+    ids: &TracepointIds,
+) -> Result<Vec<OwnedFd>, String> {
+    let mut links = Vec::new();
+    for name in names {
+        match ids.get(group, name) {
+            Ok(id) => {
+                let link = sys::link_perf(program.as_fd(), id);
+                links.push(link.map_err(|e| format!("{group}:{name}: {e}"))?);
+            }
+            Err(unknown) if links.is_empty() => return Err(unknown),
+            Err(_not_here) => {}
+        }
+    }
+    Ok(links)
 }
 
 /// Attaches a program that sees what the processes below a cgroup do.

@@ -31,6 +31,8 @@ pub(super) struct Account {
     pub(super) delivered: PerKind,
     /// Malformed, or without room on the way to the engine.
     pub(super) lost: PerKind,
+    /// Nobody's business.
+    pub(super) filtered: PerKind,
 }
 
 impl Account {
@@ -42,11 +44,12 @@ impl Account {
     fn balance_of(&self, at: usize, kind: RecordKind, kernel: &KernelCounts) -> KindBalance {
         let of = |counts: &PerKind| counts.get(at).copied().unwrap_or(0);
         let delivered = of(&self.delivered);
+        let filtered = of(&self.filtered);
         let lost = of(&self.lost) + of(&kernel.lost);
-        let in_flight = of(&kernel.made).saturating_sub(delivered + lost);
+        let in_flight = of(&kernel.made).saturating_sub(delivered + lost + filtered);
         let lost = lost + of(&kernel.missed);
-        let made = delivered + lost;
-        KindBalance { kind, made, delivered, lost, filtered: 0, in_flight }
+        let made = delivered + lost + filtered;
+        KindBalance { kind, made, delivered, lost, filtered, in_flight }
     }
 }
 

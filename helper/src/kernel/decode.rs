@@ -7,15 +7,16 @@ use sekhmet_common::{
     display::Text,
     flow::{Counters, Direction, Endpoint, Protocol},
     kernel::{
-        self, ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, ForkRecord, Header, PacketFlowRecord, Plain,
-        RefusedRecord, SocketClosedRecord, Task, TcpRecord, Tuple, kind, read_plain, socket_flag,
+        self, ARGV_MAX, ExecRecord, ExitRecord, FILENAME_MAX, FileRecord, ForkRecord, Header,
+        PacketFlowRecord, Plain, RefusedRecord, SocketClosedRecord, Task, TcpRecord, Tuple, kind, read_plain,
+        socket_flag,
     },
 };
 
 use crate::engine::input::{ProcessImage, ProcessKey, ProgramKey, Uids};
 
 /// Kinds of ring records, by their number.
-pub(super) const KINDS: [(u32, RecordKind); 7] = [
+pub(super) const KINDS: [(u32, RecordKind); 8] = [
     (kind::EXEC, RecordKind::Exec),
     (kind::FORK, RecordKind::Fork),
     (kind::EXIT, RecordKind::Exit),
@@ -23,6 +24,7 @@ pub(super) const KINDS: [(u32, RecordKind); 7] = [
     (kind::PACKET_FLOW, RecordKind::PacketFlow),
     (kind::SOCKET_CLOSED, RecordKind::SocketClosed),
     (kind::REFUSED, RecordKind::Refused),
+    (kind::FILE, RecordKind::File),
 ];
 
 /// One record out of the ring.
@@ -42,6 +44,19 @@ pub enum Record {
     SocketClosed(SocketClosedRecord),
     /// Something was refused for the first time.
     Refused(RefusedRecord),
+    /// A file was opened, or somebody tried.
+    File(Box<FileSeen>),
+}
+
+/// A record about a file with its texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSeen {
+    /// What stands before the texts.
+    pub record: FileRecord,
+    /// The path that was asked for.
+    pub asked: Vec<u8>,
+    /// The parts of the path that the kernel knows, from the file upwards, a slash behind each.
+    pub parts: Vec<u8>,
 }
 
 /// Why bytes are no record.
@@ -107,6 +122,7 @@ pub fn decode_record(bytes: &[u8]) -> Result<Record, DecodeError> {
         kind::PACKET_FLOW => whole(bytes, header).map(Record::PacketFlow),
         kind::SOCKET_CLOSED => whole(bytes, header).map(Record::SocketClosed),
         kind::REFUSED => whole(bytes, header).map(Record::Refused),
+        kind::FILE => file(bytes, header).map(|seen| Record::File(Box::new(seen))),
         other => Err(DecodeError::UnknownKind(other)),
     }
 }
@@ -131,6 +147,7 @@ impl Record {
             Self::PacketFlow(r) => &r.header,
             Self::SocketClosed(r) => &r.header,
             Self::Refused(r) => &r.header,
+            Self::File(r) => &r.record.header,
         }
     }
 }
@@ -141,6 +158,22 @@ fn whole<T: Plain>(bytes: &[u8], header: Header) -> Result<T, DecodeError> {
         return Err(wrong);
     }
     read_plain(bytes).ok_or(wrong)
+}
+
+fn file(bytes: &[u8], header: Header) -> Result<FileSeen, DecodeError> {
+    let wrong = DecodeError::Length { kind: header.kind, said: header.length, has: bytes.len() };
+    let record: FileRecord = read_plain(bytes).ok_or(wrong)?;
+    let texts = bytes.get(size_of::<FileRecord>()..).unwrap_or_default();
+    let field = |said| DecodeError::Field { kind: header.kind, said, room: texts.len() };
+    let (asked, parts) =
+        texts.split_at_checked(record.asked_length as usize).ok_or(field(record.asked_length))?;
+    if header.length as usize != bytes.len() {
+        return Err(wrong);
+    }
+    if parts.len() != record.parts_length as usize {
+        return Err(field(record.parts_length));
+    }
+    Ok(FileSeen { record, asked: asked.to_vec(), parts: parts.to_vec() })
 }
 
 /// A process as fork, exit and the iterator show it: its program is that of whom it came from.
@@ -177,7 +210,8 @@ pub fn executed(record: &ExecRecord) -> ProcessImage {
     }
 }
 
-fn program(key: kernel::ProgramKey) -> Option<ProgramKey> {
+/// Which file; nothing if it is not known.
+pub fn program(key: kernel::ProgramKey) -> Option<ProgramKey> {
     (key.inode != 0).then_some(ProgramKey { device: key.device, inode: key.inode })
 }
 
@@ -306,6 +340,7 @@ mod tests {
                 kind::TCP => size_of::<TcpRecord>(),
                 kind::PACKET_FLOW => size_of::<PacketFlowRecord>(),
                 kind::SOCKET_CLOSED => size_of::<SocketClosedRecord>(),
+                kind::FILE => size_of::<FileRecord>(),
                 _ => size_of::<RefusedRecord>(),
             };
             let mut bytes = vec![0; length];

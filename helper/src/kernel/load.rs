@@ -9,14 +9,15 @@ use aya::{
 use sekhmet_common::{
     coverage::{Mode, Source, SourceStatus},
     kernel::{
-        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue, Policy, ProcessKey,
-        ProgramKey, RefusalKey, RefusalValue, Residue, SocketState,
+        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue,
+        NameKey, Policy, ProcessKey, ProgramKey, RefusalKey, RefusalValue, Residue, SocketState, stat,
     },
 };
 
 use super::{
-    attach::{Links, chain, open_cgroup, try_probe},
+    attach::{Links, Places, chain, open_cgroup, try_probe},
     btf::{self, BtfError},
+    files::{FileSource, FileSources, Names, tracefs::TracepointIds},
     missed::Watched,
     object::OBJECT,
     offsets,
@@ -35,6 +36,12 @@ pub struct Options {
     pub without: Vec<String>,
     /// Bytes of the ring: a power of two times the page size.
     pub events_bytes: u32,
+    /// Bytes of the ring of opened files: a power of two times the page size.
+    pub files_bytes: u32,
+    /// Numbers of tracepoints.
+    pub tracepoints: TracepointIds,
+    /// Which source of opened files is used.
+    pub file_source: FileSource,
     /// Flows without connection that are counted one by one at a time.
     pub flows_max: u32,
 }
@@ -46,6 +53,9 @@ impl Default for Options {
             cgroup: None,
             without: Vec::new(),
             events_bytes: EVENTS_BYTES as u32,
+            files_bytes: FILES_BYTES as u32,
+            tracepoints: TracepointIds::default(),
+            file_source: FileSource::Best,
             flows_max: FLOWS_MAX as u32,
         }
     }
@@ -89,6 +99,7 @@ pub struct Kernel {
     /// Holds programs and links.
     pub(super) ebpf: Ebpf,
     pub(super) events: RingBuf<MapData>,
+    pub(super) files: RingBuf<MapData>,
     pub(super) made: PerCpuArray<MapData, u64>,
     pub(super) lost: PerCpuArray<MapData, u64>,
     pub(super) stats: PerCpuArray<MapData, u64>,
@@ -100,6 +111,8 @@ pub struct Kernel {
     pub(super) flows_max: usize,
     pub(super) links: Links,
     outcomes: Vec<Outcome>,
+    pub(super) file_sources: FileSources,
+    pub(super) names: Option<Names>,
     policies: Option<Policies>,
     notes: Vec<Source>,
 }
@@ -139,22 +152,29 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         .override_global("HOST_NET_NS", &net_ns, true)
         .override_global("HELPER_TGID", &tgid, true);
     loader.map_max_entries("EVENTS", options.events_bytes).map_max_entries("FLOWS", options.flows_max);
+    loader.map_max_entries("FILES", options.files_bytes);
     for (name, value) in &globals {
         loader.override_global(name, value, true);
     }
     let mut ebpf = loader.load(object).map_err(|e| LoadError::Object(chain(&e)))?;
     check_sizes(&ebpf)?;
-    let cgroup = open_cgroup(options.cgroup.as_deref());
+    let places = Places { cgroup: open_cgroup(options.cgroup.as_deref()), tracepoints: &options.tracepoints };
     let mut links = Links::default();
     let outcomes: Vec<Outcome> = PROBES
         .iter()
-        .map(|probe| try_probe(&mut ebpf, probe, &types, &cgroup, &mut links, &options.without))
+        .map(|probe| try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without))
         .collect();
+    let file_sources = FileSources::attach(options.file_source, |probe| {
+        try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without)
+    });
     let policies = Policies::take(&mut ebpf, &mut links, &outcomes, net_ns)?;
     let watched = Watched::new(&ebpf, |name| outcomes.iter().any(|o| o.is(name) && o.attached()));
     Ok(Kernel {
         policies: Some(policies),
         watched,
+        file_sources,
+        names: Some(Names::take(&mut ebpf)?),
+        files: take_typed(&mut ebpf, "FILES")?,
         turns: take_typed(&mut ebpf, "TURNS")?,
         events: take_typed(&mut ebpf, "EVENTS")?,
         made: take_typed(&mut ebpf, "MADE")?,
@@ -187,6 +207,16 @@ impl Kernel {
         self.policies.take()
     }
 
+    /// The hold on the names that are looked for in paths, for the engine's thread; once.
+    pub fn take_names(&mut self) -> Option<Names> {
+        self.names.take()
+    }
+
+    /// What became of the sources of opened files, of those that were tried.
+    pub fn file_outcomes(&self) -> &[Outcome] {
+        self.file_sources.outcomes()
+    }
+
     /// Whether every probe is at work.
     pub fn is_complete(&self) -> bool {
         self.outcomes.iter().all(Outcome::attached)
@@ -202,7 +232,8 @@ impl Kernel {
     pub fn sources(&self) -> Vec<Source> {
         let missed = self.missed().unwrap_or_default();
         let lines = self.outcomes.iter().zip(missed.by_probe).map(|(outcome, missed)| outcome.source(missed));
-        lines.chain(self.notes.iter().cloned()).collect()
+        let files = self.file_sources.source(self.stat(stat::FILE_URING).unwrap_or(0), missed.files);
+        lines.chain([files]).chain(self.notes.iter().cloned()).collect()
     }
 
     /// Adds a line to the coverage panel.
@@ -222,6 +253,7 @@ fn check_sizes(ebpf: &Ebpf) -> Result<(), LoadError> {
         ("PROGRAMS", size_of::<ProgramKey>(), size_of::<Policy>()),
         ("REFUSALS", size_of::<RefusalKey>(), size_of::<RefusalValue>()),
         ("FIRST", size_of::<i32>(), size_of::<FirstFlow>()),
+        ("NAMES", size_of::<NameKey>(), size_of::<u32>()),
     ];
     for (name, key, value) in expected {
         let (Some(Map::HashMap(data)) | Some(Map::SkStorage(data))) = ebpf.map(name) else {

@@ -8,7 +8,12 @@ use std::{io, os::fd::OwnedFd};
 use aya::Ebpf;
 use sekhmet_common::kernel::{kind, turn};
 
-use super::{balance::PerKind, probes::PROBES, reading::turns, sys};
+use super::{
+    balance::PerKind,
+    probes::{FILE_PROBES, PROBES},
+    reading::turns,
+    sys,
+};
 
 /// The first program at the tracepoint of TCP states, and the one that takes care of what the first missed.
 const TCP: (&str, &str) = ("tcp_state", "tcp_state_again");
@@ -33,15 +38,19 @@ pub(super) struct Missed {
     pub(super) by_kind: PerKind,
     /// By program, in the order of the probes.
     pub(super) by_probe: [u64; PROBES.len()],
+    /// By the programs of opened files.
+    pub(super) files: u64,
 }
 
 impl Watched {
     /// Keeps the descriptors of those that are attached.
     pub(super) fn new(ebpf: &Ebpf, attached: impl Fn(&str) -> bool) -> Self {
-        let held = WATCHED.iter().filter(|(name, _)| attached(name)).filter_map(|(name, kind)| {
-            let fd = sys::duplicate(ebpf.program(name)?.fd().ok()?).ok()?;
-            Some((*name, *kind, fd))
-        });
+        let files = FILE_PROBES.iter().map(|probe| (probe.program, kind::FILE));
+        let held =
+            WATCHED.into_iter().chain(files).filter(|(name, _)| attached(name)).filter_map(|(name, kind)| {
+                let fd = sys::duplicate(ebpf.program(name)?.fd().ok()?).ok()?;
+                Some((name, kind, fd))
+            });
         Self(held.collect())
     }
 
@@ -76,6 +85,9 @@ fn account(counts: &[(&'static str, u32, u64)], spared: u64) -> Missed {
         };
         if let Some(sum) = missed.by_kind.get_mut(*kind as usize) {
             *sum += lost;
+        }
+        if *kind == kind::FILE {
+            missed.files += lost;
         }
         let at = PROBES.iter().position(|probe| probe.program == *name);
         if let Some(sum) = at.and_then(|at| missed.by_probe.get_mut(at)) {

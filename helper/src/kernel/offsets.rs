@@ -4,7 +4,7 @@ use sekhmet_common::kernel::ABSENT;
 
 use super::btf::Btf;
 
-/// Name of the global, struct, path of the field in it.
+/// Name of the global, struct, path of the field in it; other paths for other kernels follow a `|`.
 const FIELDS: &[(&str, &str, &str)] = &[
     ("TASK_TGID", "task_struct", "tgid"),
     ("TASK_PID", "task_struct", "pid"),
@@ -70,17 +70,53 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("TP_SEGS_OUT", "tcp_sock", "segs_out"),
     ("TP_SEGS_IN", "tcp_sock", "segs_in"),
     ("SOCKET_SK", "socket", "sk"),
+    ("TASK_FILES", "task_struct", "files"),
+    ("TASK_FS", "task_struct", "fs"),
+    ("TASK_STACK", "task_struct", "stack"),
+    ("FILES_FDT", "files_struct", "fdt"),
+    ("FDT_FD", "fdtable", "fd"),
+    ("FS_ROOT", "fs_struct", "root"),
+    ("FS_PWD", "fs_struct", "pwd"),
+    ("FILE_PATH", "file", "f_path"),
+    ("FILE_FLAGS", "file", "f_flags"),
+    ("DENTRY_PARENT", "dentry", "d_parent"),
+    ("DENTRY_NAME", "dentry", "d_name"),
+    // Another name since Linux 6.15.
+    ("DENTRY_INAME", "dentry", "d_iname|d_shortname"),
+    ("MOUNT_PARENT", "mount", "mnt_parent"),
+    ("MOUNT_MOUNTPOINT", "mount", "mnt_mountpoint"),
+    ("MOUNT_MNT", "mount", "mnt"),
 ];
 
 /// Sizes that the programs need.
-const SIZES: &[(&str, &str)] = &[("UPID_SIZE", "upid")];
+const SIZES: &[(&str, &str)] = &[("UPID_SIZE", "upid"), ("REGS_SIZE", "pt_regs")];
+
+/// Where the first three arguments of a system call are, also when it returns.
+#[cfg(target_arch = "x86_64")]
+const ARGUMENTS: [(&str, &str, u32); 3] = [("REGS_0", "di", 0), ("REGS_1", "si", 0), ("REGS_2", "dx", 0)];
+#[cfg(not(target_arch = "x86_64"))]
+const ARGUMENTS: [(&str, &str, u32); 3] =
+    [("REGS_0", "orig_x0", 0), ("REGS_1", "regs", 8), ("REGS_2", "regs", 16)];
+
+/// Helpers that programs use where they are there: the global that says so, and the helper's function.
+const HELPERS: [(&str, &str); 2] =
+    [("HAVE_TYPED_TASK", "bpf_get_current_task_btf"), ("HAVE_TASK_REGS", "bpf_task_pt_regs")];
 
 /// Every global with its value for one kernel; [`ABSENT`] for what that kernel does not have. A program that
 /// reads an absent field is refused by the verifier, the others are not concerned.
 pub(super) fn resolve(btf: &Btf<'_>) -> Vec<(&'static str, u32)> {
-    let fields = FIELDS.iter().map(|(global, structure, path)| (*global, btf.offset(structure, path)));
+    let any = |structure, paths: &str| paths.split('|').find_map(|path| btf.offset(structure, path));
+    let fields = FIELDS.iter().map(|(global, structure, paths)| (*global, any(structure, paths)));
+    let argument = |field, more| Some(btf.offset("pt_regs", field)? + more);
+    let arguments = ARGUMENTS.map(|(global, field, more)| (global, argument(field, more)));
     let sizes = SIZES.iter().map(|(global, structure)| (*global, btf.size(structure)));
-    fields.chain(sizes).map(|(global, value)| (global, value.unwrap_or(ABSENT))).collect()
+    let helpers = HELPERS.map(|(global, helper)| (global, Some(u32::from(btf.parameters(helper).is_some()))));
+    fields
+        .chain(sizes)
+        .chain(arguments)
+        .chain(helpers)
+        .map(|(global, value)| (global, value.unwrap_or(ABSENT)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -71,6 +71,11 @@ impl Outbox {
         count(&mut self.account.lost, kind.unwrap_or(u32::MAX));
     }
 
+    /// A record was read that is nobody's business.
+    pub(super) fn filter(&mut self, kind: u32) {
+        count(&mut self.account.filtered, kind);
+    }
+
     /// The balance at this moment.
     pub(super) fn balance(&self, kernel: &KernelCounts) -> Vec<KindBalance> {
         self.account.balance(kernel)

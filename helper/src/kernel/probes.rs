@@ -21,6 +21,13 @@ pub enum Hook {
         /// Packets that leave; otherwise packets that arrive.
         egress: bool,
     },
+    /// Tracepoints without types, reached through their numbers in one group of them.
+    Perf {
+        /// The group.
+        group: &'static str,
+        /// The tracepoints; a machine may lack some.
+        names: &'static [&'static str],
+    },
     /// An iterator over a kind of kernel objects.
     Iterator(&'static str),
     /// The iterator over the sockets in a storage map.
@@ -37,6 +44,7 @@ impl fmt::Display for Hook {
             Self::CgroupSocket(name) | Self::CgroupAddress(name) => write!(f, "cgroup/{name}"),
             Self::CgroupPacket { egress: true } => write!(f, "cgroup_skb/egress"),
             Self::CgroupPacket { egress: false } => write!(f, "cgroup_skb/ingress"),
+            Self::Perf { group, names } => write!(f, "tracepoint {group}:{}", names.join(", ")),
             Self::Iterator(name) => write!(f, "iter/{name}"),
             Self::StorageIterator { .. } => write!(f, "iter/bpf_sk_storage_map"),
         }
@@ -216,6 +224,19 @@ pub static PROBES: [Probe; 19] = [
         cost: "blocked programs are not recognised on file systems with device numbers of their own",
     },
 ];
+
+/// The probes of opened files. Unlike the others they are ways to see the same: the first that works is used.
+pub(super) static FILE_PROBES: [Probe; 1] = [Probe {
+    program: "file_opened",
+    hook: Hook::Perf {
+        group: "syscalls",
+        names: &["sys_exit_openat", "sys_exit_openat2", "sys_exit_open", "sys_exit_creat"],
+    },
+    since: "5.8",
+    capability: "watched files",
+    replacement: "",
+    cost: "no access to a watched file is seen",
+}];
 
 /// What became of a probe.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! The thread `kernel`: drains the ring, polls the counters, and hands observations to the engine.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     io,
     os::fd::AsFd,
     sync::{
@@ -16,14 +16,15 @@ use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
     flow::Counters,
-    kernel::{FlowKey, FlowValue, ProcessKey, Residue, policy::REFUSALS_MAX, stat},
+    kernel::{FlowKey, FlowValue, ProcessKey, Residue, kind, policy::REFUSALS_MAX, stat},
 };
 
 use super::{
     balance::{KernelCounts, PerKind},
     book::Book,
     clock::{Clock, boot_ns},
-    decode::{KINDS, Record, decode_record, executed, image, process},
+    decode::{FileSeen, KINDS, Record, decode_record, executed, image, process},
+    files::sight::sight,
     load::Kernel,
     log::KernelLog,
     outbox::Outbox,
@@ -200,7 +201,8 @@ impl Worker {
 
     /// Until the ring wants to be read, at most [`RING_WAIT`].
     fn wait(&self) {
-        let mut ready = [PollFd::new(&self.kernel.events, PollFlags::IN)];
+        let mut ready =
+            [&self.kernel.events, &self.kernel.files].map(|ring| PollFd::new(ring, PollFlags::IN));
         match poll(&mut ready, Some(&RING_WAIT)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => {
@@ -210,12 +212,18 @@ impl Worker {
         }
     }
 
+    /// Reads both rings. What happened to files was in its ring before the other one is read, so whatever came
+    /// before it in a process's life is told before it, and in the order of time.
     fn drain(&mut self) {
+        let mut accesses = self.read_files();
         let Self { kernel, book, outbox, clock, malformed, refusals, .. } = self;
         let flows = kernel.flows.fd().as_fd();
         while let Some(bytes) = kernel.events.next() {
             match decode_record(&bytes) {
-                Ok(record) => observe(&record, *clock, book, refusals, outbox, |key| take(flows, key)),
+                Ok(record) => {
+                    tell_files(&mut accesses, record.at_ns(), *clock, outbox);
+                    observe(&record, *clock, book, refusals, outbox, |key| take(flows, key));
+                }
                 Err(error) => {
                     outbox.lose(error.kind());
                     if *malformed == 0 {
@@ -225,6 +233,26 @@ impl Worker {
                 }
             }
         }
+        tell_files(&mut accesses, u64::MAX, *clock, outbox);
+    }
+
+    /// What is in the ring of files by now.
+    fn read_files(&mut self) -> VecDeque<Box<FileSeen>> {
+        let mut accesses = VecDeque::new();
+        while let Some(bytes) = self.kernel.files.next() {
+            match decode_record(&bytes) {
+                Ok(Record::File(seen)) => accesses.push_back(seen),
+                Ok(other) => self.outbox.lose(Some(other.kind())),
+                Err(error) => {
+                    self.outbox.lose(error.kind());
+                    if self.malformed == 0 {
+                        tracing::error!(%error, "the kernel programs made a malformed record of a file");
+                    }
+                    self.malformed += 1;
+                }
+            }
+        }
+        accesses
     }
 
     /// Reads all counters and tells what moved.
@@ -352,6 +380,8 @@ fn observe(
         Record::Tcp(tcp) => book.tcp(tcp),
         Record::PacketFlow(packet) => book.packet_flow(packet),
         Record::Refused(refused) => refusals.first(refused, clock),
+        // These have a ring of their own.
+        Record::File(_) => return outbox.lose(Some(record.kind())),
         Record::SocketClosed(closed) => {
             let mut ended = book.released(closed, take);
             let last = ended.pop();
@@ -363,6 +393,16 @@ fn observe(
         }
     };
     outbox.push_record(record.kind(), observation);
+}
+
+/// Tells accesses that were before `until_ns`.
+fn tell_files(accesses: &mut VecDeque<Box<FileSeen>>, until_ns: u64, clock: Clock, outbox: &mut Outbox) {
+    while let Some(seen) = accesses.pop_front_if(|seen| seen.record.header.at_ns < until_ns) {
+        match sight(&seen, clock.wall(seen.record.header.at_ns)) {
+            Some(sight) => outbox.push_record(kind::FILE, Observation::File(sight)),
+            None => outbox.filter(kind::FILE),
+        }
+    }
 }
 
 fn take(flows: std::os::fd::BorrowedFd<'_>, key: &FlowKey) -> Option<FlowValue> {

@@ -126,7 +126,10 @@ impl Kernel {
     ///
     /// # Errors
     /// What the kernel says to the first thing that it refuses.
-    pub fn rehearse(&self) -> io::Result<()> {
+    pub fn rehearse(&mut self) -> io::Result<()> {
+        if let Some(names) = &mut self.names {
+            names.rehearse().map_err(io::Error::other)?;
+        }
         self.read_flows()?;
         self.read_residues()?;
         self.counts()?;

@@ -10,7 +10,7 @@ use sekhmet_common::{
 
 use crate::{
     engine::input::{Input, NameFilter, StatusReport},
-    kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Reader, policy::Policies},
+    kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Names, Reader, policy::Policies},
     reduced, rights,
     run::RunError,
 };
@@ -42,8 +42,12 @@ pub(super) struct Source {
 ///
 /// # Errors
 /// If there can be no thread, or if rights could not be given back in order.
-pub(super) fn watch(reduced: bool, seen: &Sender<Input>) -> Result<Source, RunError> {
-    match load(reduced) {
+pub(super) fn watch(
+    reduced: bool,
+    options: &kernel::Options,
+    seen: &Sender<Input>,
+) -> Result<Source, RunError> {
+    match load(reduced, options) {
         Ok(mut kernel) => {
             let line = given_back(rights::give_back(|| kernel.rehearse())?);
             kernel.note(line);
@@ -82,12 +86,12 @@ fn given_back(refusal: Option<io::Error>) -> Line {
 }
 
 /// The kernel programs, or why there are none.
-fn load(reduced: bool) -> Result<Kernel, String> {
+fn load(reduced: bool, options: &kernel::Options) -> Result<Kernel, String> {
     if reduced {
         return Err("left out by the option --reduced".into());
     }
     let shown = |text: String| escape(text.as_bytes());
-    let kernel = kernel::load(&kernel::Options::default()).map_err(|error| shown(error.to_string()))?;
+    let kernel = kernel::load(options).map_err(|error| shown(error.to_string()))?;
     // Without the process events the rest has nobody to name.
     let refused =
         kernel.outcomes().iter().find(|o| PROCESS_PROBES.contains(&o.probe.program) && !o.attached());
@@ -109,6 +113,7 @@ fn watch_kernel(mut kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> 
         tracing::error!("no room for the first word");
     }
     let policies = kernel.take_policies();
+    let names = kernel.take_names();
     let reader = kernel::start(kernel, seen.clone())?;
     let pace = reader.pace();
     let watched = move |watched| pace.set(if watched { INTERVAL_WATCHED } else { INTERVAL_ALONE });
@@ -118,7 +123,17 @@ fn watch_kernel(mut kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> 
         status,
         policies,
         watched: Box::new(watched),
-        names: Box::new(|_names| {}),
+        names: look_for(names),
+    })
+}
+
+/// Tells the kernel programs which names to look for.
+fn look_for(names: Option<Names>) -> Box<dyn FnMut(Arc<[NameFilter]>) + Send> {
+    let Some(mut names) = names else { return Box::new(|_names| {}) };
+    Box::new(move |filters| {
+        if let Err(error) = names.set(&filters) {
+            tracing::error!(%error, count = filters.len(), "not every watched file is looked for");
+        }
     })
 }
 

@@ -8,6 +8,7 @@
 
 mod blocking;
 mod child;
+mod files;
 mod logs;
 mod overflow;
 mod processes;
@@ -18,7 +19,7 @@ mod watch;
 use std::{process::ExitCode, time::Instant};
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
-use sekhmet_helper::kernel::{self, Kernel, LoadError, Options};
+use sekhmet_helper::kernel::{self, FileProbe, Kernel, LoadError, Options, TracepointIds};
 
 use crate::{sockets::Before, tap::Tap, watch::Watch};
 
@@ -33,19 +34,23 @@ fn main() -> ExitCode {
     tap.note(&format!("uid {}", rustix::process::geteuid().as_raw()));
     logs::install();
     // The first kernel is never read: its ring runs full.
-    let small = Options { events_bytes: 1 << 16, flows_max: overflow::FLOWS, ..Options::default() };
+    let options = Options { tracepoints: TracepointIds::read(), ..Options::default() };
+    let small = Options { events_bytes: 1 << 16, flows_max: overflow::FLOWS, ..options.clone() };
     if let Some(kernel) = load(&mut tap, &small) {
         overflow::run(&mut tap, kernel);
     }
+    files::each_source(&mut tap, &options);
     let before = Before::open();
-    if let Some(mut kernel) = load(&mut tap, &Options::default()) {
+    if let Some(mut kernel) = load(&mut tap, &options) {
         probes(&mut tap, &kernel);
         give_away(&mut tap, &release);
         let mut policies = kernel.take_policies().unwrap();
+        let mut names = kernel.take_names().unwrap();
         let mut watch = Watch::start(kernel);
         before.check(&mut tap, &mut watch);
         processes::run(&mut tap, &mut watch);
         sockets::run(&mut tap, &mut watch);
+        files::best(&mut tap, &mut watch, &mut names, FileProbe::Tracepoint);
         blocking::run(&mut tap, &mut watch, &mut policies);
         logs::check(&mut tap, &mut watch);
         balance(&mut tap, &mut watch);

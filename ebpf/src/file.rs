@@ -1,0 +1,76 @@
+//! Opened files: which of them have a name that is looked for, and what is told of those.
+
+pub mod asked;
+pub mod record;
+pub mod sieve;
+pub mod syscall;
+pub mod walk;
+
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_task,
+        generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+    },
+};
+
+use crate::offsets::*;
+
+/// Not 0 if programs may follow typed pointers from the current task (`bpf_get_current_task_btf`, since Linux 5.11).
+#[unsafe(no_mangle)]
+static HAVE_TYPED_TASK: Global<u32> = Global::new(0);
+
+/// Not 0 if the kernel says where a task's registers are (`bpf_task_pt_regs`, since Linux 5.15).
+#[unsafe(no_mangle)]
+static HAVE_TASK_REGS: Global<u32> = Global::new(0);
+
+/// Bytes of a kernel stack before that, on x86 and arm64 with pages of 4 KiB (`THREAD_SIZE`).
+const STACK_BYTES: u64 = 16384;
+
+/// A name in the file tree: `struct path`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Place {
+    /// The `struct vfsmount`.
+    pub mount: u64,
+    /// The `struct dentry`.
+    pub entry: u64,
+}
+
+/// What the current task has open under this number; 0 for nothing.
+#[inline(always)]
+pub unsafe fn opened_file(number: u32) -> u64 {
+    unsafe {
+        let table: u64 = if HAVE_TYPED_TASK.load() != 0 {
+            let files: *const u8 = read(bpf_get_current_task_btf().cast(), &TASK_FILES);
+            let table: *const u8 = read(files, &FILES_FDT);
+            read(table, &FDT_FD)
+        } else {
+            let files: *const u8 = probe(bpf_get_current_task() as *const u8, &TASK_FILES);
+            let table: *const u8 = probe(files, &FILES_FDT);
+            probe(table, &FDT_FD)
+        };
+        probe_at((table + u64::from(number) * 8) as *const u8)
+    }
+}
+
+/// Where the current task's root is, or its working directory.
+#[inline(always)]
+pub unsafe fn folder_of_task(which: &Global<u32>) -> Place {
+    unsafe {
+        let folders: *const u8 = probe(bpf_get_current_task() as *const u8, &TASK_FS);
+        probe(folders, which)
+    }
+}
+
+/// The registers with which the current task entered the kernel.
+#[inline(always)]
+pub unsafe fn registers() -> *const u8 {
+    unsafe {
+        if HAVE_TASK_REGS.load() != 0 {
+            return bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8;
+        }
+        let stack: u64 = probe(bpf_get_current_task() as *const u8, &TASK_STACK);
+        (stack + STACK_BYTES - u64::from(REGS_SIZE.load())) as *const u8
+    }
+}
