@@ -86,7 +86,7 @@ pub mod stat {
     pub const STORAGE_FAILED: u32 = 2;
     /// Children and programs that could not be bound to their rules: too many processes are bound already.
     pub const POLICY_MAP_FULL: u32 = 3;
-    /// Sockets that could not be bound to rules: the kernel gave no storage, or they are bound to too many.
+    /// Sockets that could not be bound to rules: the kernel gave no storage.
     pub const SOCKET_UNBOUND: u32 = 4;
     /// Refusals that found no room to be counted under their own key.
     pub const REFUSAL_MAP_FULL: u32 = 5;
@@ -94,8 +94,11 @@ pub mod stat {
     pub const FILE_UNREADABLE: u32 = 6;
     /// Opens by io_uring, which the source in use does not resolve.
     pub const FILE_URING: u32 = 7;
+    /// Processes that executed a program, and sockets that several hold, to which one rule more applies than can be
+    /// kept ([`super::policy::BOUND_MAX`]).
+    pub const POLICY_FULL: u32 = 8;
     /// One above the highest counter.
-    pub const END: u32 = 8;
+    pub const END: u32 = 9;
 }
 
 /// What the two programs at the tracepoint of TCP states say to each other, in the per-CPU map `TURNS`.

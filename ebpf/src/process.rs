@@ -27,8 +27,8 @@ pub fn exec(ctx: &BtfTracePointContext) -> i32 {
     unsafe {
         aya_log_ebpf::debug!(ctx, "exec {}", read::<u32>(process, &TASK_TGID));
     }
-    unsafe { verdict::subject::execute(process) };
-    ring::emit(kind::EXEC, |record: *mut ExecRecord| unsafe {
+    let is_urgent = unsafe { verdict::subject::execute(process) };
+    ring::emit_soon(kind::EXEC, is_urgent, |record: *mut ExecRecord| unsafe {
         task::fill(addr_of_mut!((*record).task), process);
         let filename: *const u8 = read(program, &BPRM_FILENAME);
         let out = addr_of_mut!((*record).filename);

@@ -42,6 +42,18 @@ pub fn emit<T: 'static>(kind: u32, fill: impl FnOnce(*mut T)) {
     }
 }
 
+/// As [`emit`]; what `is_urgent` wakes the reader.
+#[inline(always)]
+pub fn emit_soon<T: 'static>(kind: u32, is_urgent: bool, fill: impl FnOnce(*mut T)) {
+    if let Some(mut entry) = begin::<T>(kind, now()) {
+        fill(entry.as_mut_ptr());
+        if is_urgent {
+            entry.flags = BPF_RB_FORCE_WAKEUP.into();
+        }
+        entry.submit();
+    }
+}
+
 /// Room for one record of `kind`. Without room, the loss has been counted.
 #[inline(always)]
 pub fn begin<T: 'static>(kind: u32, at_ns: u64) -> Option<Entry<T>> {

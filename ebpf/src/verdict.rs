@@ -30,10 +30,6 @@ static HOST_NET_NS: Global<u32> = Global::new(0);
 #[unsafe(no_mangle)]
 static HOST_NET_COOKIE: Global<u64> = Global::new(0);
 
-/// The helper's own thread-group id.
-#[unsafe(no_mangle)]
-static HELPER_TGID: Global<u32> = Global::new(0);
-
 /// Whether any rule is in force. If not, no hook does more than to ask this.
 #[inline(always)]
 pub fn is_active() -> bool {

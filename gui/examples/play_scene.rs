@@ -15,6 +15,7 @@ use sekhmet_common::{
     refusal::{Refusal, RefusalId},
     rule::{Rule, RuleEnd, RuleId, Subject, Wanted},
     time::Timestamp,
+    watch::{Entry, EntryId, Owner},
 };
 use sekhmet_gui::{
     app,
@@ -25,6 +26,8 @@ use sekhmet_gui::{
 
 #[path = "../tests/support/scene.rs"]
 mod scene;
+#[path = "../tests/support/secrets.rs"]
+mod secrets;
 
 /// The scene has been going on for so long when the window opens.
 const BEGIN: i64 = 160;
@@ -50,6 +53,26 @@ impl Machine {
     fn fulfil(&mut self, wish: Wish) -> (Result<Option<RuleId>, String>, Vec<Event>) {
         let at = self.now();
         match wish {
+            Wish::Watch(draft, replaces) => {
+                let id = replaces.unwrap_or(EntryId(900 + self.rules));
+                self.rules += 1;
+                let entry = Entry {
+                    id,
+                    label: if draft.label.is_empty() { draft.pattern.clone() } else { draft.label },
+                    pattern: draft.pattern,
+                    group: draft.group,
+                    severity: draft.severity,
+                    expected: draft.expected,
+                    owner: Owner::User(1000),
+                    enabled: true,
+                };
+                (Ok(None), vec![Event::WatchEntryAdded { at, entry }])
+            }
+            Wish::Switch(id, on) => {
+                let entry = self.mirror.entry(id).cloned().map(|entry| Entry { enabled: on, ..entry });
+                (Ok(None), entry.into_iter().map(|entry| Event::WatchEntryAdded { at, entry }).collect())
+            }
+            Wish::Unwatch(id) => (Ok(None), vec![Event::WatchEntryRemoved { at, id }]),
             Wish::Unblock(id) => {
                 let bound: Vec<ProcessId> = self.mirror.blocked().map(|(id, _)| id).collect();
                 let mut events = vec![Event::RuleRemoved { at, id, end: RuleEnd::Removed }];
@@ -164,7 +187,9 @@ fn many(rows: u64) -> Vec<Event> {
     let at = scene::at(0);
     (0..rows)
         .flat_map(|i| {
-            let exe = format!("/opt/vendor/a-program-with-quite-a-long-name-{i}-of-many-others/bin/main-{i}");
+            let exe = format!(
+                "/opt/vendor/bin/{i}-is-a-program-whose-name-needs-more-room-than-a-column-can-give-to-it-{i}"
+            );
             let host = format!("service-{i}.a-rather-long-host-name.region-{}.cloud.example", i % 7);
             let addr = format!("198.51.{}.{}", i / 250 % 250, i % 250);
             let process = scene::process(10_000 + i, &exe, &["main"]);
@@ -191,7 +216,7 @@ fn main() -> Result<(), eframe::Error> {
         sekhmet_common::bus::APP_ID,
         options,
         Box::new(move |creation| {
-            let mut events: VecDeque<Event> = scene::events().into();
+            let mut events: VecDeque<Event> = secrets::woven_into(scene::events()).into();
             let snapshot = scene::snapshot().len();
             for (i, event) in many(rows).into_iter().enumerate() {
                 events.insert(snapshot + i, event);
@@ -205,7 +230,10 @@ fn main() -> Result<(), eframe::Error> {
                 rules: 0,
                 connected: false,
             };
-            Ok(Box::new(app::App::new(&creation.egui_ctx, Box::new(machine), &settings)))
+            let mut app = app::App::new(&creation.egui_ctx, Box::new(machine), &settings);
+            let model = app.model_mut();
+            (model.home, model.uid) = (Some("/home/ana".to_owned()), 1000);
+            Ok(Box::new(app))
         }),
     )
 }

@@ -4,10 +4,12 @@ use std::io::{self, BufWriter, Write};
 
 #[path = "../tests/support/scene.rs"]
 mod scene;
+#[path = "../tests/support/secrets.rs"]
+mod secrets;
 
 fn main() -> io::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
-    for event in scene::events() {
+    for event in secrets::woven_into(scene::events()) {
         let json = sekhmet_common::log::to_json(&event).map_err(io::Error::other)?;
         writeln!(out, "{json}")?;
     }

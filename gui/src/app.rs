@@ -2,10 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use sekhmet_common::event::Event;
+
 use crate::{
     command::{self, Commands},
     link::{Link, Update},
     model::{Model, status::Status},
+    notify::{Desktop, Silent},
+    preferences::Preferences,
+    preview::Previewer,
     screenshot::{Progress, Screenshot},
     settings::Settings,
     theme::measure,
@@ -17,6 +22,9 @@ pub struct App {
     model: Model,
     link: Box<dyn Link>,
     shown: Shown,
+    desktop: Box<dyn Desktop>,
+    preferences: Preferences,
+    previewer: Option<Previewer>,
     screenshot: Option<Screenshot>,
     unfold: u8,
     select: Option<String>,
@@ -35,10 +43,15 @@ impl App {
             model.screen.lens = lens.into();
         }
         model.screen.local = settings.local;
+        model.home = std::env::var("HOME").ok().filter(|home| home.starts_with('/') && home.len() > 1);
+        model.uid = rustix::process::getuid().as_raw();
         Self {
             model,
             link,
             shown: Shown::default(),
+            desktop: Box::new(Silent),
+            preferences: Preferences::default(),
+            previewer: None,
             screenshot: settings
                 .screenshot
                 .as_ref()
@@ -46,6 +59,14 @@ impl App {
             unfold: settings.unfold(),
             select: settings.select.clone(),
         }
+    }
+
+    /// Tells the desktop of unexpected readers, unless the person does not want that.
+    #[must_use]
+    pub fn with_desktop(mut self, desktop: Box<dyn Desktop>, preferences: Preferences) -> Self {
+        self.model.alerts.set_on(preferences.alerts());
+        (self.desktop, self.preferences) = (desktop, preferences);
+        self
     }
 
     /// The model, for tests.
@@ -102,6 +123,7 @@ impl App {
                     self.model.status = Status::Live;
                 }
                 self.model.apply(&events);
+                self.alert(&events);
             }
             Update::Answer { ticket, answer } => self.model.requests.answer(ticket, answer),
             Update::Lost { reason, retry_in } => {
@@ -127,6 +149,40 @@ impl App {
         self.model.invalidate();
     }
 
+    /// Tells the desktop of those who opened what they are not expected to, a recording's excepted.
+    fn alert(&mut self, events: &[Event]) {
+        if self.link.is_replay() {
+            return;
+        }
+        let now = self.link.now();
+        for event in events {
+            if let Event::FileAccessed { access, .. } = event
+                && let Some(notification) = self.model.alert(access.id, now)
+            {
+                self.desktop.notify(notification);
+            }
+        }
+    }
+
+    /// Asks for what the pattern in the editor would match, and takes in the answer.
+    fn preview(&mut self, ctx: &egui::Context) {
+        let pattern = &self.model.screen.form.pattern;
+        if self.previewer.is_none() && !pattern.is_empty() {
+            let (home, wake) = (self.model.home.clone(), ctx.clone());
+            match Previewer::spawn(home, move || wake.request_repaint()) {
+                Ok(previewer) => self.previewer = Some(previewer),
+                Err(error) => return tracing::error!(%error, "no thread for the preview"),
+            }
+        }
+        let Some(previewer) = &mut self.previewer else { return };
+        if let Some(preview) = previewer.ask(pattern).or_else(|| previewer.poll()) {
+            self.model.preview = preview;
+        }
+        if previewer.is_behind(pattern) {
+            ctx.request_repaint_after(Duration::from_millis(100));
+        }
+    }
+
     /// Unfolds what is there, down to the level that was asked for.
     fn unfold_levels(&mut self) {
         for _ in 0..self.unfold {
@@ -149,10 +205,12 @@ impl App {
         let ctx = ui.ctx().clone();
         let mut commands = Commands::default();
         self.hold(&ctx);
+        self.preview(&ctx);
         self.model.refresh();
         view::show(ui, &self.model, &mut self.shown, &mut commands);
         self.model.screen.reveal = false;
         command::run(commands, &mut self.model, self.link.as_mut(), &ctx);
+        self.preferences.keep(self.model.alerts.is_on());
         self.take_picture(&ctx);
         ctx.request_repaint_after(self.next_repaint());
     }

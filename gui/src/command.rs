@@ -1,15 +1,23 @@
 //! What a view may ask for, and the only place where it is done.
 
-use sekhmet_common::rule::RuleId;
+use sekhmet_common::{
+    file::AccessId,
+    rule::RuleId,
+    watch::{Entry, EntryId},
+};
+
+mod lens;
 
 use crate::{
     link::Link,
     model::{
         Model,
         block::{self, Choice, Consequence, Menu},
-        requests::{Ticket, Wish},
+        requests::{Requests, Ticket, Wish},
         screen::{Column, Lens, Tab},
+        secrets,
         tree::{Node, Row},
+        watch::Form,
     },
 };
 
@@ -18,6 +26,26 @@ use crate::{
 pub enum Command {
     /// Select a row.
     Select(Node),
+    /// Select a row of the Secrets lens.
+    SelectSecret(secrets::rows::Key),
+    /// Unfold a row of the Secrets lens, or fold it.
+    TurnSecret(secrets::rows::Key),
+    /// Go to an access in the Secrets lens.
+    ShowAccess(AccessId),
+    /// Go to the mark of the timeline so many places further.
+    NextMark(isize),
+    /// Set what stands in the editor of the watchlist.
+    SetForm(Form),
+    /// Watch what stands there.
+    Watch,
+    /// Take an entry off the watchlist.
+    Unwatch(EntryId),
+    /// Switch an entry on, or off.
+    SwitchEntry(EntryId),
+    /// Open the entry of an access in the editor, with its reader among those that are expected.
+    Expect(AccessId),
+    /// Tell the desktop of unexpected readers, or do not.
+    SetAlerts(bool),
     /// Bring the selected row into sight.
     Reveal,
     /// Select the row so many places below the selected one.
@@ -48,6 +76,10 @@ pub enum Command {
     OpenInspector(bool),
     /// List something else in the inspector.
     SetTab(Tab),
+    /// Show the chart as a table, or as a chart.
+    ChartAsTable(bool),
+    /// Show the selection alone in the chart, to its own scale.
+    ChartAlone(bool),
     /// Follow the desktop's theme, or force one.
     SetTheme(egui::ThemePreference),
     /// Put text on the clipboard.
@@ -111,6 +143,9 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
             }
             Command::Unblock(id) => unblock(id, model, link),
             Command::Undo => undo(model, link),
+            Command::Watch => watch(model, link),
+            Command::Unwatch(id) => change(id, Requests::unwatch, model, link),
+            Command::SwitchEntry(id) => change(id, Requests::switch, model, link),
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             choice => choose(choice, model),
         }
@@ -123,6 +158,13 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
 fn choose(command: Command, model: &mut Model) {
     match command {
         Command::Select(node) => model.screen.selected = Some(node),
+        Command::SelectSecret(key) => lens::select(key, model),
+        Command::TurnSecret(key) => lens::turn(&key, model),
+        Command::ShowAccess(id) => lens::show(id, model),
+        Command::NextMark(by) => lens::next_mark(by, model),
+        Command::SetForm(form) => model.screen.form = form,
+        Command::Expect(id) => lens::expect(id, model),
+        Command::SetAlerts(on) => model.alerts.set_on(on),
         Command::Reveal => model.screen.reveal = true,
         Command::Move(by) => move_by(model, by),
         Command::MoveToEnd(last) => move_by(model, if last { isize::MAX } else { isize::MIN }),
@@ -149,9 +191,11 @@ fn choose(command: Command, model: &mut Model) {
         Command::OpenInspector(open) => {
             model.screen.inspector_open = open;
             if !open {
-                model.screen.selected = None;
+                (model.screen.selected, model.screen.secret) = (None, None);
             }
         }
+        Command::ChartAsTable(table) => model.screen.chart_as_table = table,
+        Command::ChartAlone(alone) => model.screen.chart_alone = alone,
         Command::SetTab(tab) => model.screen.tab = tab,
         Command::SetMenu(menu) => model.screen.menu = menu,
         Command::OpenBlockMenu(node) => {
@@ -167,6 +211,9 @@ fn choose(command: Command, model: &mut Model) {
         | Command::BlockAtOnce(_)
         | Command::Unblock(_)
         | Command::Undo
+        | Command::Watch
+        | Command::Unwatch(_)
+        | Command::SwitchEntry(_)
         | Command::Quit => {}
     }
 }
@@ -190,6 +237,26 @@ fn unblock(id: RuleId, model: &mut Model, link: &mut dyn Link) {
     ask(wish, model, link);
 }
 
+fn watch(model: &mut Model, link: &mut dyn Link) {
+    let form = std::mem::take(&mut model.screen.form);
+    let wish = model.requests.watch(&form);
+    ask(wish, model, link);
+}
+
+fn change(
+    id: EntryId,
+    wish: impl FnOnce(&mut Requests, &Entry) -> (Ticket, Wish),
+    model: &mut Model,
+    link: &mut dyn Link,
+) {
+    let Some(entry) = model.live().mirror().entry(id).cloned() else { return };
+    if model.requests.is_changing(id) {
+        return;
+    }
+    let wish = wish(&mut model.requests, &entry);
+    ask(wish, model, link);
+}
+
 fn undo(model: &mut Model, link: &mut dyn Link) {
     if let Some(wish) = model.undo() {
         ask(wish, model, link);
@@ -208,6 +275,9 @@ fn selected_row(model: &Model) -> Option<(usize, &Row)> {
 }
 
 fn move_by(model: &mut Model, by: isize) {
+    if model.screen.lens == Lens::Secrets {
+        return lens::move_by(by, model);
+    }
     let rows = &model.tree().rows;
     let Some(last) = rows.len().checked_sub(1) else { return };
     let next = match model.selected_index() {
@@ -222,6 +292,9 @@ fn move_by(model: &mut Model, by: isize) {
 }
 
 fn deeper(model: &mut Model) {
+    if model.screen.lens == Lens::Secrets {
+        return lens::unfold(true, model);
+    }
     let Some((_, row)) = selected_row(model) else { return move_by(model, 0) };
     match (row.unfolded, row.node.clone()) {
         (Some(false), node) => model.screen.set_unfolded(&node, true),
@@ -232,6 +305,9 @@ fn deeper(model: &mut Model) {
 }
 
 fn shallower(model: &mut Model) {
+    if model.screen.lens == Lens::Secrets {
+        return lens::unfold(false, model);
+    }
     let Some((_, row)) = selected_row(model) else { return };
     let node = row.node.clone();
     if row.unfolded == Some(true) {
@@ -253,8 +329,8 @@ fn step_back(model: &mut Model) {
         model.screen.search_for("");
     } else if model.paused().is_some() {
         model.set_paused(false);
-    } else if model.screen.selected.is_some() {
-        model.screen.selected = None;
+    } else if model.screen.selected.is_some() || model.screen.secret.is_some() {
+        (model.screen.selected, model.screen.secret) = (None, None);
     } else {
         model.screen.lens = Lens::Everything;
     }

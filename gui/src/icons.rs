@@ -72,6 +72,20 @@ pub const NOTHING: &str = "\u{ea64}";
 pub const ASKS: &str = "\u{e308}";
 /// Blocks, and is blocked.
 pub const BLOCK: &str = "\u{e3de}";
+/// A watched file.
+pub const KEY: &str = "\u{e2d6}";
+/// What is watched.
+pub const WATCHLIST: &str = "\u{eadc}";
+/// Opens something in a form.
+pub const EDIT: &str = "\u{e3b4}";
+/// Adds something.
+pub const ADD: &str = "\u{e3d4}";
+/// A switch that is off, and on.
+pub const SWITCH: [&str; 2] = ["\u{e674}", "\u{e676}"];
+/// A remote was reached.
+pub const REACHED: &str = "\u{eb5a}";
+/// Bytes were sent.
+pub const SENT: &str = "\u{e08e}";
 /// The page of rules.
 pub const RULES: &str = "\u{eb7a}";
 /// Something was blocked.

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use clap::Parser as _;
-use sekhmet_gui::{app, link, settings::Settings};
+use sekhmet_gui::{app, link, notify, preferences::Preferences, settings::Settings};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> anyhow::Result<()> {
@@ -26,7 +26,15 @@ fn main() -> anyhow::Result<()> {
                 Some(link) => link,
                 None => link::live(ctx.clone())?,
             };
-            Ok(Box::new(app::App::new(ctx, link, &settings)))
+            let app = app::App::new(ctx, link, &settings);
+            // Without a desktop to tell, everything else works.
+            Ok(Box::new(match notify::Session::spawn() {
+                Ok(session) => app.with_desktop(Box::new(session), Preferences::of_user()),
+                Err(error) => {
+                    tracing::warn!(%error, "no thread for notifications");
+                    app
+                }
+            }))
         }),
     )
     .map_err(|err| anyhow::anyhow!("the window cannot be opened: {err}"))

@@ -1,5 +1,6 @@
 //! What the window knows and what the person chose, made into rows. Views read it, commands change it.
 
+pub mod alerts;
 pub mod block;
 pub mod describe;
 pub mod ids;
@@ -8,23 +9,30 @@ pub mod ledger;
 pub mod requests;
 pub mod screen;
 pub mod search;
+pub mod secrets;
 pub mod series;
 pub mod status;
 pub mod tally;
 pub mod tree;
 pub mod verdict;
+pub mod watch;
 
-use std::time::Instant;
+use std::{collections::HashMap, time::Instant};
 
 use jiff::tz::TimeZone;
-use sekhmet_common::{event::Event, time::Timestamp};
+use sekhmet_common::{display::Text, event::Event, file::AccessId, time::Timestamp, watch::EntryId};
+
+use crate::{notify::Notification, text::secrets as words};
 
 use self::{
+    alerts::{Alert, Alerts},
     ledger::Ledger,
     requests::Requests,
-    screen::Screen,
+    screen::{Lens, Screen},
+    secrets::rows::{self, Rows},
     status::{Health, Status},
     tree::{Node, Order, Tree},
+    watch::Preview,
 };
 
 /// Everything the views read.
@@ -37,9 +45,18 @@ pub struct Model {
     pub zone: TimeZone,
     /// What was asked of the helper.
     pub requests: Requests,
+    /// What the pattern in the editor of the watchlist would match.
+    pub preview: Preview,
+    /// What the desktop was told of, so that it stays quiet.
+    pub alerts: Alerts,
+    /// The user in front of the window.
+    pub uid: u32,
+    /// The home of the person in front of the window: paths below it are shown with `~`.
+    pub home: Option<String>,
     live: Ledger,
     paused: Option<Box<Paused>>,
     tree: Tree,
+    secrets: Rows,
     /// The order that is held, from the moment on that it is.
     order: Option<Order>,
     holding: bool,
@@ -78,9 +95,14 @@ impl Model {
             status: Status::default(),
             zone,
             requests: Requests::default(),
+            preview: Preview::default(),
+            alerts: Alerts::default(),
+            uid: 0,
+            home: None,
             live: Ledger::new(),
             paused: None,
             tree: Tree::default(),
+            secrets: Rows::default(),
             order: None,
             holding: false,
             hold_until: None,
@@ -211,6 +233,7 @@ impl Model {
             self.order = Some(Order::of(&self.tree.rows));
         }
         self.tree = tree::build(ledger, &self.screen, self.order.as_ref());
+        let secrets = (self.screen.lens == Lens::Secrets).then(|| self.build_secrets(ledger));
         if let Some(order) = &mut self.order {
             order.extend(&self.tree.rows);
         }
@@ -224,9 +247,60 @@ impl Model {
         {
             self.screen.menu = None;
         }
+        self.secrets = secrets.unwrap_or_default();
         self.built = Some(stamp);
         self.builds += 1;
         true
+    }
+
+    fn build_secrets(&self, ledger: &Ledger) -> Rows {
+        let places = || self.secrets.rows.iter().enumerate().map(|(i, row)| (row.key.clone(), i)).collect();
+        let held: Option<HashMap<_, _>> = self.holding.then(places);
+        let asked = rows::Asked {
+            search: &self.screen.search,
+            turned: &self.screen.secrets_turned,
+            held: held.as_ref(),
+        };
+        rows::build(ledger.secrets(), &asked, |id| label_of(ledger, id))
+    }
+
+    /// The rows of the Secrets lens.
+    pub fn secrets(&self) -> &Rows {
+        &self.secrets
+    }
+
+    /// What an entry of the watchlist calls its files.
+    pub fn entry_label(&self, id: EntryId) -> String {
+        label_of(self.ledger(), id)
+    }
+
+    /// What the desktop is to be told of an access that was just heard of.
+    pub fn alert(&mut self, id: AccessId, now: Timestamp) -> Option<Notification> {
+        let opening = self.live.secrets().opening(id)?;
+        Some(match self.alerts.consider(opening, now)? {
+            Alert::More => Notification {
+                summary: words::ALERT_MORE.to_owned(),
+                body: words::ALERT_MORE_BODY.to_owned(),
+            },
+            Alert::Access => {
+                let (access, reader) = (&opening.access, &opening.reader);
+                let path = self.path(&access.path);
+                Notification {
+                    summary: words::alert(&reader.name, &label_of(&self.live, access.entry)),
+                    body: words::alert_body(access.access, &path, reader.pid, access.first_time),
+                }
+            }
+        })
+    }
+
+    /// A path as it is shown: below the own home with `~`, and safe.
+    pub fn path(&self, path: &Text) -> String {
+        let shown = path.shown();
+        let below = self.home.as_deref().and_then(|home| shown.strip_prefix(home));
+        match below {
+            Some(rest) if rest.is_empty() || rest.starts_with('/') => format!("~{rest}"),
+            _ => shown,
+        }
     }
 
     /// The first row of that name, the deepest of several that stand for the same.
@@ -240,6 +314,10 @@ impl Model {
         let selected = self.screen.selected.as_ref()?;
         self.tree.rows.iter().position(|row| row.node == *selected)
     }
+}
+
+fn label_of(ledger: &Ledger, id: EntryId) -> String {
+    ledger.mirror().entry(id).map(|entry| entry.label.shown()).unwrap_or_default()
 }
 
 /// Whether the ledger still knows what a row was about.

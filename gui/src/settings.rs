@@ -78,8 +78,12 @@ pub enum LensChoice {
     Containers,
     /// One row for each user.
     Users,
+    /// Who opened watched files.
+    Secrets,
     /// What is blocked.
     Rules,
+    /// What is watched.
+    Watchlist,
     /// What can be seen here.
     Coverage,
 }
@@ -92,7 +96,9 @@ impl From<LensChoice> for crate::model::screen::Lens {
             LensChoice::Services => Self::Services,
             LensChoice::Containers => Self::Containers,
             LensChoice::Users => Self::Users,
+            LensChoice::Secrets => Self::Secrets,
             LensChoice::Rules => Self::Rules,
+            LensChoice::Watchlist => Self::Watchlist,
             LensChoice::Coverage => Self::Coverage,
         }
     }

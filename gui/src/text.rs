@@ -7,9 +7,45 @@ use sekhmet_common::{
 
 use crate::model::{key::GroupKey, screen::Lens};
 
+pub mod coverage;
+pub mod inspector;
 pub mod numbers;
 pub mod rule;
+pub mod secrets;
+pub mod table;
+pub mod timeline;
 pub mod times;
+pub mod watchlist;
+
+/// Names of the window's fields, for those who hear them.
+pub mod pane {
+    /// Search, rates, health.
+    pub const TOP: &str = "Top bar";
+    /// Lenses.
+    pub const LENSES: &str = "Lenses";
+    /// The table or the page in its place.
+    pub const TABLE: &str = "Table";
+    /// The selected row.
+    pub const INSPECTOR: &str = "Inspector pane";
+    /// The chart.
+    pub const TIMELINE: &str = "Timeline pane";
+}
+
+/// Names of keys as they stand on their caps.
+pub mod key {
+    /// Steps back.
+    pub const ESC: &str = "Esc";
+    /// Does the primary thing.
+    pub const ENTER: &str = "Enter";
+    /// Pauses.
+    pub const SPACE: &str = "Space";
+    /// Goes to the search.
+    pub const SLASH: &str = "/";
+    /// Shows local traffic.
+    pub const L: &str = "L";
+    /// Takes back.
+    pub const U: &str = "U";
+}
 
 /// The window's title.
 pub const TITLE: &str = "Sekhmet";
@@ -86,6 +122,8 @@ pub const KERNEL: &str = "Linux kernel";
 pub const OTHERS: &str = "Other users and the system";
 /// Heading of the lenses.
 pub const LENS_WHO: &str = "Who";
+/// Heading of what may want attention.
+pub const LENS_LOOK: &str = "What needs a look";
 /// Heading of the pages.
 pub const LENS_APPLIES: &str = "What applies";
 /// Heading of the timeline.
@@ -117,6 +155,20 @@ pub const HOSTS: &str = "Hosts";
 pub const PROCESSES: &str = "Processes";
 /// The tab with connections.
 pub const CONNECTIONS: &str = "Connections";
+/// What a row is: a process.
+pub const PROCESS: &str = "process";
+/// What a row is: a remote host.
+pub const HOST: &str = "host";
+/// What a row is: programs that ended.
+pub const EXITED: &str = "exited";
+/// The other side opened it.
+pub const INBOUND: &str = "inbound";
+/// A flow that is being set up.
+pub const OPENING: &str = "opening";
+/// A flow that is in use.
+pub const OPEN: &str = "open";
+/// A flow that is over.
+pub const CLOSED: &str = "closed";
 /// Copies a value.
 pub const COPY: &str = "Copy";
 
@@ -158,6 +210,8 @@ pub mod field {
     pub const PROGRAM: &str = "Program";
     /// How many.
     pub const PROCESSES: &str = "Processes";
+    /// Watched files that were opened.
+    pub const SECRETS: &str = "Secrets";
     /// What the rules say.
     pub const VERDICT: &str = "Verdict";
 }
@@ -170,7 +224,9 @@ pub fn lens(lens: Lens) -> &'static str {
         Lens::Services => "Services",
         Lens::Containers => "Containers",
         Lens::Users => "Users",
+        Lens::Secrets => secrets::SECRETS,
         Lens::Rules => rule::RULES,
+        Lens::Watchlist => watchlist::WATCHLIST,
         Lens::Coverage => "Coverage",
     }
 }
@@ -194,6 +250,11 @@ pub fn sentence_case(text: &str) -> String {
 /// `3 processes`.
 pub fn processes(n: usize) -> String {
     number_of(n, "process", "processes")
+}
+
+/// `31 connections`.
+pub fn connections(n: u32) -> String {
+    format!("{} connections", numbers::count(n.into()))
 }
 
 /// `4 exited programs`.

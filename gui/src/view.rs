@@ -2,6 +2,8 @@
 
 use egui::{Rangef, Rect, Ui, UiBuilder, pos2};
 
+use panes::Pane;
+
 use crate::{
     command::{Command, Commands},
     model::{Model, screen::Lens, status::Status},
@@ -16,12 +18,15 @@ mod keys;
 mod lenses;
 mod local_line;
 mod menu;
+mod panes;
 mod rules;
+mod secrets;
 mod states;
 mod table;
 mod timeline;
 mod toast;
 mod top_bar;
+mod watchlist;
 
 /// What was shown in the last frame: for the dump beside a screenshot, and for the next frame.
 #[derive(Default)]
@@ -36,6 +41,8 @@ pub struct Shown {
     scale: timeline::Scale,
     /// Whether the search box has the focus.
     searching: bool,
+    /// Whether a field of a form has it.
+    typing: bool,
     /// The cell whose menu is open, as it stands in this frame.
     anchor: Option<Rect>,
     /// How high the menu was.
@@ -95,23 +102,30 @@ pub fn show(ui: &mut Ui, model: &Model, shown: &mut Shown, commands: &mut Comman
     ui.painter().rect_filled(window, 0.0, p.panel);
     ui.painter().rect_filled(grid.body, 0.0, p.bg);
 
+    shown.typing = false;
+    panes::begin(ui, Pane::Top, &grid);
     top_bar::show(&mut field(ui, grid.top, "top"), &grid, model, shown, commands);
+    panes::begin(ui, Pane::Lenses, &grid);
     lenses::show(&field(ui, grid.lenses, "lenses"), model, commands);
+    panes::begin(ui, Pane::Table, &grid);
     body(ui, grid.body, model, shown, commands);
+    panes::begin(ui, Pane::Inspector, &grid);
     if let Some(rect) = grid.inspector {
         if grid.over {
             ui.painter().rect_filled(rect, 0.0, p.panel);
         }
         inspector::show(&mut field(ui, rect, "inspector"), model, shown, commands);
     }
-    timeline::show(&field(ui, grid.timeline, "timeline"), &grid, model, &mut shown.scale);
+    panes::begin(ui, Pane::Timeline, &grid);
+    timeline::show(&mut field(ui, grid.timeline, "timeline"), &grid, model, &mut shown.scale, commands);
     borders(ui, window, &grid);
     if let Some(rect) = grid.inspector {
         resize(ui, rect, window, commands);
     }
+    panes::ring(ui, &grid);
     menu::show(ui, model, shown, commands);
     toast::show(ui, grid.body.with_max_y(grid.body.bottom() - measure::ROW), model, commands);
-    keys::read(ui, model, shown, commands);
+    keys::read(ui, &grid, model, shown, commands);
 }
 
 fn field(ui: &mut Ui, rect: Rect, name: &str) -> Ui {
@@ -136,6 +150,10 @@ fn body(ui: &mut Ui, rect: Rect, model: &Model, shown: &mut Shown, commands: &mu
                 coverage::show(&mut field(&mut ui, rest, "coverage"), model);
             } else if model.screen.lens == Lens::Rules {
                 rules::show(&mut field(&mut ui, rest, "rules"), model, commands);
+            } else if model.screen.lens == Lens::Secrets {
+                secrets::show(&mut field(&mut ui, rest, "secrets"), model, commands);
+            } else if model.screen.lens == Lens::Watchlist {
+                watchlist::show(&mut field(&mut ui, rest, "watchlist"), model, shown, commands);
             } else {
                 let (above, line) = rest.split_top_bottom_at_y(rest.bottom() - measure::ROW);
                 local_line::show(&ui, line, model, commands);

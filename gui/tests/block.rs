@@ -19,7 +19,6 @@ use sekhmet_gui::{
 #[path = "support/scene.rs"]
 mod scene;
 #[path = "support/window.rs"]
-#[expect(dead_code, reason = "these tests need only a part of what works a window")]
 mod window;
 
 use window::Window;
@@ -326,4 +325,34 @@ fn a_rule_that_may_not_be_seen_blocks_all_the_same() {
     let at = scene::at(120);
     w.tell(Update::Events(vec![Event::ProcessRules { at, id: BACKUP, rules: vec![RuleId(40)] }]));
     assert!(w.has("backup.py blocked: By a rule that only an administrator may see."));
+}
+
+#[test]
+fn hosts_that_were_only_refused_are_found() {
+    let mut w = Window::scene(120);
+    w.tell(in_force(backup_rule(7), BACKUP));
+    w.tell(Update::Events(vec![refused(1, BACKUP, Some("upload.example"), 2), refused(2, BACKUP, None, 1)]));
+    for (search, found) in [
+        ("host:upload", &["backup.py", "backup.py", "upload.example"][..]),
+        ("upload.example port:443", &["backup.py", "backup.py", "upload.example"]),
+        ("host:203.0.113.99 -upload", &["backup.py", "backup.py", "203.0.113.99"]),
+        ("upload port:80", &[]),
+        ("app:firefox upload", &[]),
+    ] {
+        w.harness.state_mut().model_mut().screen.search_for(search);
+        w.harness.state_mut().model_mut().invalidate();
+        w.step();
+        assert_eq!(w.names(), found, "{search}");
+    }
+}
+
+#[test]
+fn a_lifetime_that_does_not_suit_cannot_be_chosen() {
+    let mut w = backup();
+    w.key(Key::B);
+    w.click("Always");
+    assert!(w.has("Block backup.py until it exits"), "no process outlives a restart");
+    w.key(Key::ArrowDown);
+    w.click("Always");
+    assert!(w.has("Block python3.11 always"));
 }

@@ -278,3 +278,55 @@ fn the_inspector_opens_over_a_small_window() {
     w.key(Key::Escape);
     assert!(!w.has("Inspector: "));
 }
+
+#[test]
+fn f6_steps_through_the_fields() {
+    let mut w = Window::scene(60);
+    let focused = |w: &Window| {
+        let label = std::cell::RefCell::new(String::new());
+        let told = egui_kittest::kittest::by().predicate(|n| {
+            let found = n.is_focused();
+            if found {
+                *label.borrow_mut() = n.label().unwrap_or_default();
+            }
+            found
+        });
+        w.harness.query_all(told).for_each(drop);
+        label.take()
+    };
+    w.key(Key::F6);
+    assert_eq!(focused(&w), "Table");
+    // The keys of the table still work, and the focus stays.
+    w.key(Key::ArrowDown);
+    assert_eq!(w.harness.state().model().selected_index(), Some(0));
+    assert_eq!(focused(&w), "Table");
+    let mut seen = vec![];
+    for _ in 0..5 {
+        w.key(Key::F6);
+        seen.push(focused(&w));
+    }
+    assert_eq!(seen, ["Inspector pane", "Timeline pane", "Top bar", "Lenses", "Table"]);
+    w.harness.key_press_modifiers(egui::Modifiers::SHIFT, Key::F6);
+    w.step();
+    assert_eq!(focused(&w), "Lenses");
+    // From the field, Tab goes to its first control.
+    w.key(Key::Tab);
+    assert!(focused(&w).starts_with("Everything"), "{}", focused(&w));
+    w.key(Key::F6);
+    assert_eq!(focused(&w), "Table");
+}
+
+#[test]
+fn the_chart_opens_as_a_table_and_shows_the_selection_alone() {
+    let mut w = Window::scene(120);
+    assert!(!w.has("All programs: download"));
+    w.key(Key::T);
+    assert!(w.has(", All programs: download "));
+    w.click_row("backup.py, program");
+    assert!(w.has(", backup.py: download "));
+    w.key(Key::T);
+    assert!(!w.has(", backup.py: download "));
+    w.key(Key::Z);
+    assert!(w.harness.state().model().screen.chart_alone);
+    assert!(w.has("backup.py, "));
+}

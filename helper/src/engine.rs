@@ -21,7 +21,13 @@ mod visibility;
 
 use std::collections::BTreeMap;
 
-use sekhmet_common::{coverage::RecordKind, display::Text, event::Event, mirror::Mirror, time::Timestamp};
+use sekhmet_common::{
+    coverage::{RecordKind, Source},
+    display::Text,
+    event::Event,
+    mirror::Mirror,
+    time::Timestamp,
+};
 
 pub use self::identities::OUTSTANDING_MAX;
 use self::{
@@ -98,6 +104,8 @@ pub struct Engine {
     host_mnt_ns: u32,
     balance_due_ns: u64,
     told_status: Option<StatusReport>,
+    /// The line of the coverage about how rules are kept, once it is known.
+    keeping: Option<Source>,
     /// Records about processes were lost since the last tick.
     processes_doubtful: bool,
     /// Records about ends of flows were lost at some time.
@@ -126,6 +134,7 @@ impl Engine {
             host_mnt_ns: start.host_mnt_ns,
             balance_due_ns: 0,
             told_status: None,
+            keeping: None,
             processes_doubtful: false,
             ends_lost: false,
         }
@@ -151,8 +160,10 @@ impl Engine {
             }
             Input::Identified { id, generation, identity } => self.identified(now, id, generation, identity),
             Input::Coverage { mode, sources } => {
+                let sources = sources.into_iter().chain(self.keeping.clone()).collect();
                 self.ledger.announce(&Event::Coverage { at: now, mode, sources });
             }
+            Input::Keeping(line) => self.note_keeping(now, line),
             Input::Balance(kinds) => self.books.draw(kinds),
             Input::Freeze { ticket, request } => self.freeze(ticket, &request),
             Input::ListRules { ticket, scope } => self.list_rules(ticket, scope),
@@ -160,6 +171,7 @@ impl Engine {
             Input::Applied { id, result } => self.applied(now, id, result),
             Input::RulesKept(kept) => self.rules_kept(now, kept),
             Input::BoundBefore(bound) => self.bound_before(bound),
+            Input::LastNumber(number) => self.continue_after(number),
             Input::CanEnforce(can) => self.can_enforce(can),
             Input::WatchlistKept(list) => self.watchlist_kept(now, list),
             Input::SeenBefore(known) => self.seen_before(known),

@@ -4,7 +4,10 @@ mod folder;
 mod text;
 pub mod watchlist;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use sekhmet_common::time::Timestamp;
 
@@ -25,6 +28,8 @@ const RULES: Names = Names {
 pub struct Kept {
     /// The rules that still hold.
     pub rules: Vec<KeptRule>,
+    /// The highest number that a rule has had in this run of the machine; 0 for none.
+    pub last_number: u32,
     /// What a person should know: a file was damaged, an older copy is in use.
     pub warnings: Vec<String>,
 }
@@ -34,6 +39,8 @@ pub struct Kept {
 pub struct Store {
     folder: Folder,
     boot: String,
+    /// As [`Kept::last_number`].
+    last_number: AtomicU32,
 }
 
 impl Store {
@@ -42,7 +49,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`] if it is not there, [`StoreError::NotOurs`] if others may write it.
     pub fn open(dir: &Path, boot: String) -> Result<Self, StoreError> {
-        Ok(Self { folder: Folder::open(dir)?, boot })
+        Ok(Self { folder: Folder::open(dir)?, boot, last_number: AtomicU32::new(0) })
     }
 
     /// The rules that were kept and still hold at `now`. What cannot be read is set aside, never deleted, and the
@@ -53,7 +60,8 @@ impl Store {
         if found.said.is_none() && !warnings.is_empty() {
             warnings.push("no rule is in force".into());
         }
-        Kept { rules: found.said.unwrap_or_default(), warnings }
+        let (rules, last_number) = found.said.unwrap_or_default();
+        Kept { last_number: self.note_numbers(&rules, last_number), rules, warnings }
     }
 
     /// Keeps these rules. When it returns they are on the disk, and those before them beside.
@@ -61,9 +69,15 @@ impl Store {
     /// # Errors
     /// [`StoreError::Io`]: what was kept before is untouched.
     pub fn keep(&self, rules: &[KeptRule]) -> Result<(), StoreError> {
-        let text = text::write(rules, &self.boot)
+        let text = text::write(rules, &self.boot, self.note_numbers(rules, 0))
             .map_err(|reason| StoreError::Damaged { file: RULES.text, reason })?;
         self.folder.keep(RULES, &text)
+    }
+
+    /// The highest number so far. Every rule comes by here before it is in force.
+    fn note_numbers(&self, rules: &[KeptRule], other: u32) -> u32 {
+        let highest = rules.iter().map(|kept| kept.rule.id.0).fold(other, u32::max);
+        self.last_number.fetch_max(highest, Ordering::Relaxed).max(highest)
     }
 }
 

@@ -143,7 +143,7 @@ enum Task {
     /// Boot distribution kernels and run the kernel suite in them
     Vm {
         /// Kernel series, such as 6.1; may be given more than once
-        #[arg(long, value_name = "VERSION", default_values_t = [String::from("6.1")])]
+        #[arg(long, value_name = "VERSION", default_values_t = ["6.1", "6.12"].map(String::from))]
         kernel: Vec<String>,
         /// Run this executable instead of the kernel suite
         #[arg(long, value_name = "FILE")]
@@ -217,9 +217,15 @@ fn execute(task: Task) -> Result<ExitCode> {
         Task::Vm { kernel, suite, yes } => {
             setup::ensure(&[Purpose::Build, Purpose::Vm], yes)?;
             let guest = vm::Guest::build(suite)?;
+            let mut result = Ok(());
+            // Each is tried: what fails on one says nothing of the others.
             for series in kernel {
-                vm::run(&series, &guest)?;
+                if let Err(error) = vm::run(&series, &guest) {
+                    shell::say(format!("{error:#}"));
+                    result = Err(error);
+                }
             }
+            result?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -64,7 +64,8 @@ const PARTS: &[Part] = &[
     part("installed files", false, installed::check),
     part("installed, booted", false, booted::check),
     part("fuzz targets", false, fuzz_targets),
-    part("kernel suite, Linux 6.1", false, live::virtual_machine),
+    part("kernel suite, Linux 6.1", false, live::oldest_kernel),
+    part("kernel suite, Linux 6.12", false, live::newer_kernel),
 ];
 
 /// The parts of a long run.
@@ -72,6 +73,8 @@ const LONG_PARTS: &[Part] = &[
     part("eBPF object", true, build_object),
     part("oldest compiler", true, cargo_parts::oldest_compiler),
     part("known answers, 30 rounds", true, live::many_known_answers),
+    part("random rules, 100 rounds", true, live::random_rules),
+    part("helper killed 1,000 times", true, live::many_deaths),
     part("fuzz targets, 10 million inputs", true, many_inputs),
 ];
 

@@ -9,16 +9,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+mod archive;
 mod cpio;
 mod kernel;
+mod modules;
 pub(crate) mod tap;
 
 use crate::{bpf, paths, shell};
 use cpio::Archive;
+use kernel::Kernel;
 use tap::Report;
 
 /// Boot to power-off takes 10 s where nothing else runs; a busy two-core machine may need ten times that.
-const TIME_LIMIT: Duration = Duration::from_secs(240);
+const TIME_LIMIT: Duration = Duration::from_secs(400);
 
 /// The executables of one run.
 pub(crate) struct Guest {
@@ -52,14 +55,14 @@ impl Guest {
 /// # Errors
 /// When the kernel is not to be had, the machine does not come to its end in time, or a check fails.
 pub(crate) fn run(series: &str, guest: &Guest) -> Result<Report> {
-    let image = kernel::image(series)?;
-    let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let kernel = kernel::find(series)?;
+    let name = &kernel.release;
     let folder = tempfile::tempdir().context("cannot make a folder for the machine")?;
     let initramfs = folder.path().join("initramfs");
-    write_initramfs(&initramfs, guest)?;
-    shell::say(format!("booting {name}"));
+    write_initramfs(&initramfs, guest, &kernel)?;
+    shell::say(format!("booting Linux {name}"));
     let began = Instant::now();
-    let report = boot(&image, &initramfs)?;
+    let report = boot(&kernel.image, &initramfs)?;
     if let Some(fault) = report.fault(report.ended_with) {
         bail!("{name}: {fault}");
     }
@@ -95,10 +98,10 @@ pub(crate) fn executable_in(messages: &str, name: &str) -> Option<PathBuf> {
     )
 }
 
-fn write_initramfs(path: &Path, guest: &Guest) -> Result<()> {
+fn write_initramfs(path: &Path, guest: &Guest, kernel: &Kernel) -> Result<()> {
     let file = fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
     let mut archive = Archive::new(std::io::BufWriter::new(file));
-    for folder in ["dev", "proc", "sys", "tmp", "run", "etc", "root"] {
+    for folder in ["dev", "proc", "sys", "tmp", "run", "etc", "root", "modules"] {
         archive.folder(folder)?;
     }
     // The kernel opens this one before init can mount anything.
@@ -113,22 +116,43 @@ fn write_initramfs(path: &Path, guest: &Guest) -> Result<()> {
     archive.file("init", 0o755, &read(&guest.init)?)?;
     archive.file("suite", 0o755, &read(&guest.suite)?)?;
     archive.file("sekhmet.bpf.o", 0o644, &read(&paths::bpf_object())?)?;
-    add_libraries(&mut archive, [&guest.init, &guest.suite])?;
+    for module in &kernel.modules {
+        let name = module.file_name().unwrap_or_default().to_string_lossy();
+        archive.file(&format!("modules/{name}"), 0o644, &read(module)?)?;
+    }
+    let firewall = firewall_library();
+    if firewall.is_none() {
+        shell::say(format!("{FIREWALL_LIBRARY} is missing: the firewall's table will not be tested"));
+    }
+    add_libraries(&mut archive, &[Some(guest.init.clone()), Some(guest.suite.clone()), firewall])?;
     archive.finish().context("cannot finish the initramfs")?;
     Ok(())
 }
 
-/// Adds every shared library that the executables name, at the paths where this machine has them. Linking them
-/// statically instead would build every dependency a second time.
-fn add_libraries<W: std::io::Write>(archive: &mut Archive<W>, executables: [&PathBuf; 2]) -> Result<()> {
+/// The helper opens it at run time, so no executable names it.
+const FIREWALL_LIBRARY: &str = "libnftables.so.1";
+
+/// Where this machine has it, as ldconfig(8) knows it.
+fn firewall_library() -> Option<PathBuf> {
+    let known = shell::output(Command::new("/sbin/ldconfig").arg("-p")).ok()?;
+    let line = known.lines().find(|line| line.contains(FIREWALL_LIBRARY) && line.contains("x86-64"))?;
+    line.rsplit("=> ").next().map(|path| PathBuf::from(path.trim()))
+}
+
+/// Adds every shared library that these need, at the paths where this machine has them, and those of them that are
+/// libraries. Linking statically instead would build every dependency a second time.
+fn add_libraries<W: std::io::Write>(archive: &mut Archive<W>, roots: &[Option<PathBuf>]) -> Result<()> {
     let mut libraries = BTreeSet::new();
-    for executable in executables {
-        let ldd = Command::new("ldd").arg(executable).output().context("cannot start ldd")?;
+    for root in roots.iter().flatten() {
+        let ldd = Command::new("ldd").arg(root).output().context("cannot start ldd")?;
         let text = String::from_utf8_lossy(&ldd.stdout);
         if let Some(line) = text.lines().find(|line| line.contains("not found")) {
-            bail!("{}: {}", executable.display(), line.trim());
+            bail!("{}: {}", root.display(), line.trim());
         }
         libraries.extend(library_paths(&text));
+        if root.to_string_lossy().contains(".so") {
+            libraries.insert(root.clone());
+        }
     }
     let folders: BTreeSet<PathBuf> =
         libraries.iter().flat_map(|path| path.ancestors().skip(1).map(Path::to_path_buf)).collect();

@@ -186,17 +186,19 @@ fn inside(options: &Options, helper: &Path, argv: &[OsString]) -> Result<ExitSta
         Bus::System => (system::install()?, None),
     };
     let log = options.helper_log.clone().unwrap_or_else(|| folder.join("helper.log"));
+    let state = state_folder(&folder)?;
     let service = Service::start(service::Settings {
         helper: helper.to_path_buf(),
         arguments: if options.reduced { vec!["--reduced".into()] } else { Vec::new() },
         folder: folder.clone(),
-        state: state_folder(&folder)?,
+        state: state.clone(),
         log: log.clone(),
         watch_list: processes.watch_list()?,
         has_restart: !options.no_restart,
     })?;
     let mut command = stage::command_as(options.user.as_deref(), argv, &folder)?;
     command.env("SEKHMET_HELPER_PID_FILE", folder.join(service::PID_FILE)).env("SEKHMET_HELPER_LOG", &log);
+    command.env("SEKHMET_HELPER_STATE", &state);
     command.env("SEKHMET_HELPER_READY_MS", format!("{:.1}", service.ready_after().as_secs_f64() * 1000.0));
     command.envs(password.map(|password| (admin::PASSWORD, password)));
     // A bus address from outside of the namespace would lead past the private bus.

@@ -48,8 +48,9 @@ pub struct Switch {
     /// Not 0: also connections in the helper's own network namespace are refused where they are asked for. For
     /// machines on which no firewall acts on the marks.
     pub alone: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// Twice the number of the walk over open sockets that is under way, or was last; one more while what its first
+    /// part has not seen is taken off, see [`SocketPolicy::seen`].
+    pub walk: u32,
 }
 
 /// Rules to which a process or a program is bound; 0 for none.
@@ -84,8 +85,9 @@ pub struct SocketPolicy {
     pub user: Policy,
     /// The mark (`SO_MARK`) that the program had set itself; it comes back.
     pub own_mark: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// The number of the walk in which a bound process that does not own it was last seen to hold it. When a later
+    /// one has not seen any, `user` is over.
+    pub seen: u32,
 }
 
 /// One socket that a process holds and whose mark is not what it should be, or that must be closed.
@@ -112,9 +114,12 @@ pub struct CoverRow {
     pub family: u16,
     /// One of [`super::tcp_state`]; other protocols use `ESTABLISHED` for connected and `CLOSE` for not.
     pub state: u8,
-    /// `INBOUND` or `OUTBOUND` of [`super::socket_flag`], 0 if nobody saw who began.
+    /// `INBOUND` or `OUTBOUND` of [`super::socket_flag`], 0 if nobody saw who began; and [`LENT`].
     pub began: u8,
 }
+
+/// Bit of [`CoverRow::began`]: the holder is bound and does not own the socket.
+pub const LENT: u8 = 0x80;
 
 /// One open file of the helper itself, as programs are told apart in the kernel.
 #[repr(C)]

@@ -182,7 +182,7 @@ unsafe fn bind(socket: *mut bpf_sock, owner: &ProcessKey, user: &ProcessKey) -> 
             owner: owner_policy.unwrap_or(subject::UNBOUND),
             user: user_policy.unwrap_or(subject::UNBOUND),
             own_mark: 0,
-            reserved: 0,
+            seen: 0,
         };
         let bound = BOUND_SOCKETS.get_or_insert(socket.cast(), &mut fresh);
         if bound.is_none() {

@@ -2,14 +2,14 @@
 
 use core::{ffi::c_void, ptr::read_volatile};
 
-use aya_ebpf::helpers::generated::{bpf_get_socket_cookie, bpf_sock_from_file};
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_socket_cookie, bpf_sock_from_file};
 use sekhmet_common::kernel::{
-    CoverRow, FileRow, ProcessKey, SocketPolicy, SocketState, Tuple, socket_flag, stat,
+    CoverRow, FileRow, Policy, ProcessKey, SocketPolicy, SocketState, Tuple, policy::LENT, socket_flag, stat,
 };
 
-use super::{HELPER_TGID, add_rules, is_host, is_ours, mark_of_socket, prune, subject};
+use super::{add_rules, is_host, is_ours, mark_of_socket, prune, subject};
 use crate::{
-    maps::{BOUND_SOCKETS, SOCKETS, STATS, bump},
+    maps::{BOUND_SOCKETS, SOCKETS, STATS, SWITCH, bump},
     net::{
         copy_key,
         dump::{AF_INET, iterated, write_row},
@@ -50,12 +50,23 @@ pub fn held(ctx: *mut c_void) -> i32 {
             let mut owner = ProcessKey { tgid: 0, reserved: 0, start_ns: 0 };
             copy_key(&mut owner, &raw const (*state).process);
             is_owner = owner.tgid == holder.tgid && owner.start_ns == holder.start_ns;
-            flags = read_volatile(&raw const (*state).flags);
+            // The other bits of these flags mean nothing here.
+            flags = read_volatile(&raw const (*state).flags) & (socket_flag::INBOUND | socket_flag::OUTBOUND);
         }
-        if let Some(bound) = bind(socket, &holder, is_owner) {
-            let fd: u32 = read_volatile(ctx.cast::<u8>().add(16).cast());
-            tell(ctx, socket, bound, holder, fd, flags);
+        let fd: u32 = read_volatile(ctx.cast::<u8>().add(16).cast());
+        let policy = subject::policy(&holder);
+        if policy.is_some() && !is_owner {
+            flags |= u32::from(LENT);
         }
+        let bound = bind(socket, policy, is_owner);
+        if let Some(bound) = bound
+            && walk() & 1 != 0
+            && (*bound).seen != walk() >> 1
+        {
+            // Whoever held it and was bound holds it no more, or is none any more.
+            (*bound).user = subject::UNBOUND;
+        }
+        tell(ctx, socket, bound, holder, fd, flags);
     }
     0
 }
@@ -72,24 +83,26 @@ pub fn owned(ctx: *mut c_void) -> i32 {
         }
         let mut owner = ProcessKey { tgid: 0, reserved: 0, start_ns: 0 };
         copy_key(&mut owner, &raw const (*state).process);
-        let is_bound = subject::policy(&owner).is_some();
+        let policy = subject::policy(&owner);
+        let is_bound = policy.is_some();
         if !is_bound && BOUND_SOCKETS.get(socket).is_none() {
             return 0;
         }
-        if let Some(bound) = bind(socket, &owner, is_bound) {
-            tell(ctx, socket, bound, owner, NO_FD, read_volatile(&raw const (*state).flags));
-        }
+        let flags = read_volatile(&raw const (*state).flags) & (socket_flag::INBOUND | socket_flag::OUTBOUND);
+        tell(ctx, socket, bind(socket, policy, is_bound), owner, NO_FD, flags);
     }
     0
 }
 
-/// iter/task_file: what the helper has open, by the names that programs have in the kernel.
+/// iter/task_file: what whoever reads this has open, by the names that programs have in the kernel.
 #[inline(always)]
 pub fn files(ctx: *mut c_void) -> i32 {
     unsafe {
         let holder: *const u8 = iterated(ctx, 8);
         let file: *const u8 = iterated(ctx, 24);
-        if holder.is_null() || file.is_null() || read::<u32>(holder, &TASK_TGID) != HELPER_TGID.load() {
+        // The kernel's own number of the reader: in a PID namespace of its own it knows itself by another one.
+        let reader = (bpf_get_current_pid_tgid() >> 32) as u32;
+        if holder.is_null() || file.is_null() || read::<u32>(holder, &TASK_TGID) != reader {
             return 0;
         }
         let fd: u32 = read_volatile(ctx.cast::<u8>().add(16).cast());
@@ -98,16 +111,21 @@ pub fn files(ctx: *mut c_void) -> i32 {
     0
 }
 
-/// The socket's binding, if it has or needs one.
+/// [`Switch::walk`](sekhmet_common::kernel::Switch).
 #[inline(always)]
-unsafe fn bind(socket: *const u8, holder: &ProcessKey, is_owner: bool) -> Option<*mut SocketPolicy> {
+fn walk() -> u32 {
+    SWITCH.get(0).map_or(0, |switch| switch.walk)
+}
+
+/// The socket's binding, if it has or needs one. `policy` is that of the holder.
+#[inline(always)]
+unsafe fn bind(socket: *const u8, policy: Option<Policy>, is_owner: bool) -> Option<*mut SocketPolicy> {
     unsafe {
-        let policy = subject::policy(holder);
         let mut bound = BOUND_SOCKETS.get(socket);
         if bound.is_none() {
             policy?;
             let mut fresh =
-                SocketPolicy { owner: subject::UNBOUND, user: subject::UNBOUND, own_mark: 0, reserved: 0 };
+                SocketPolicy { owner: subject::UNBOUND, user: subject::UNBOUND, own_mark: 0, seen: 0 };
             bound = BOUND_SOCKETS.get_or_insert(socket, &mut fresh);
             if bound.is_none() {
                 bump(&STATS, stat::SOCKET_UNBOUND);
@@ -119,9 +137,10 @@ unsafe fn bind(socket: *const u8, holder: &ProcessKey, is_owner: bool) -> Option
         match policy {
             Some(policy) if is_owner => (*bound).owner = policy,
             Some(policy) => {
+                (*bound).seen = walk() >> 1;
                 // Several processes may hold it.
                 if !add_rules(&mut (*bound).user, &policy) {
-                    bump(&STATS, stat::SOCKET_UNBOUND);
+                    bump(&STATS, stat::POLICY_FULL);
                 }
             }
             // The owner lives and is bound to nothing any more.
@@ -137,23 +156,29 @@ unsafe fn bind(socket: *const u8, holder: &ProcessKey, is_owner: bool) -> Option
 unsafe fn tell(
     ctx: *mut c_void,
     socket: *const u8,
-    bound: *mut SocketPolicy,
+    bound: Option<*mut SocketPolicy>,
     holder: ProcessKey,
     fd: u32,
     flags: u32,
 ) {
     unsafe {
-        let refused = mark_of_socket(&*bound);
+        let refused = bound.map_or(0, |bound| mark_of_socket(&*bound));
         let mark: u32 = read(socket, &SK_MARK);
         if refused == 0 && !is_ours(mark) {
             return;
         }
         let net: *const u8 = read(socket, &SKC_NET);
         let net_ns = read(net, &NET_INUM);
-        if !is_ours(mark) {
-            (*bound).own_mark = mark;
-        }
-        let wanted = if refused != 0 && is_host(net_ns) { refused } else { (*bound).own_mark };
+        let wanted = match bound {
+            Some(bound) => {
+                if !is_ours(mark) {
+                    (*bound).own_mark = mark;
+                }
+                if refused != 0 && is_host(net_ns) { refused } else { (*bound).own_mark }
+            }
+            // A former helper's: here nobody knows what was there before.
+            None => mark,
+        };
         let mut row = CoverRow {
             holder,
             cookie: bpf_get_socket_cookie(socket.cast_mut().cast()),
@@ -172,7 +197,7 @@ unsafe fn tell(
             refused,
             family: read(socket, &SKC_FAMILY),
             state: read(socket, &SKC_STATE),
-            began: (flags & (socket_flag::INBOUND | socket_flag::OUTBOUND)) as u8,
+            began: flags as u8,
         };
         tuple::write(&raw mut row.tuple, socket);
         write_row(ctx, &row);

@@ -1,7 +1,7 @@
 //! Processes that are bound to rules: by user space, by their parents, by the program that they execute.
 
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
-use sekhmet_common::kernel::{Policy, ProcessKey, SocketPolicy, stat};
+use sekhmet_common::kernel::{Policy, ProcessKey, SocketPolicy, policy::BOUND_MAX, stat};
 
 use super::{add_rules, is_active, prune};
 use crate::{
@@ -34,23 +34,30 @@ pub unsafe fn inherit(parent: *const u8, child: *const u8) {
     }
 }
 
-/// A process executes a program that is bound to rules: the process is, before the program has run.
+/// A process executes a program that is bound to rules: the process is, before the program has run. Sockets that it
+/// has open already are not, if it was not bound before; then this is true, and somebody should see to them soon.
 ///
 /// # Safety
 /// The verifier knows `process` as a `task_struct`.
 #[inline(always)]
-pub unsafe fn execute(process: *const u8) {
+pub unsafe fn execute(process: *const u8) -> bool {
     if !SWITCH.get(0).is_some_and(|switch| switch.programs != 0) {
-        return;
+        return false;
     }
-    let Some(added) = PROGRAMS.get_ptr(unsafe { task::program(process) }) else { return };
+    let Some(added) = PROGRAMS.get_ptr(unsafe { task::program(process) }) else { return false };
     let added = unsafe { core::ptr::read_volatile(added) };
     let process = unsafe { task::key(process) };
-    let mut policy = policy(&process).unwrap_or(UNBOUND);
+    let before = policy(&process).unwrap_or(UNBOUND);
+    let mut policy = before;
     if !add_rules(&mut policy, &added) {
-        bump(&STATS, stat::POLICY_MAP_FULL);
+        bump(&STATS, stat::POLICY_FULL);
     }
     bind(&process, &policy, BPF_ANY.into());
+    let mut is_new = false;
+    for index in 0..BOUND_MAX {
+        is_new |= policy.rules[index] != before.rules[index];
+    }
+    is_new
 }
 
 /// The last thread of a process ended. Its sockets stay bound.
@@ -72,7 +79,7 @@ pub unsafe fn bind_socket(socket: *const u8, owner: &ProcessKey) -> u32 {
         return 0;
     }
     let Some(policy) = policy(owner) else { return 0 };
-    let mut bound = SocketPolicy { owner: policy, user: UNBOUND, own_mark: 0, reserved: 0 };
+    let mut bound = SocketPolicy { owner: policy, user: UNBOUND, own_mark: 0, seen: 0 };
     if unsafe { BOUND_SOCKETS.get_or_insert(socket, &mut bound) }.is_none() {
         bump(&STATS, stat::SOCKET_UNBOUND);
     }

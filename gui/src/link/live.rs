@@ -6,8 +6,9 @@ use crossbeam_channel::{Receiver, bounded};
 use sekhmet_client::{
     Command, CommandError, Link as Client, Options, Outcome, Refusal, Request, Update as Told, View,
     update::CommandId,
+    watchlist::{Change, Settings},
 };
-use sekhmet_common::{event::Event, time::Timestamp};
+use sekhmet_common::{event::Event, time::Timestamp, watch::EntryDraft};
 
 use super::{Link, Update};
 use crate::{
@@ -103,11 +104,30 @@ impl Link for Live {
         let command = match wish {
             Wish::Block(draft) => Command::Add(draft),
             Wish::Unblock(id) => Command::Remove(id),
+            Wish::Watch(draft, None) => Command::Watchlist(Change::Add { draft, is_system: false }),
+            Wish::Watch(draft, Some(id)) => Command::Watchlist(Change::Set(id, settings(draft))),
+            Wish::Unwatch(id) => Command::Watchlist(Change::Remove(id)),
+            Wish::Switch(id, on) => {
+                let wanted = Settings { enabled: Some(on), ..Settings::default() };
+                Command::Watchlist(Change::Set(id, wanted))
+            }
         };
         // A person asked, so polkit may ask the person.
         let id = self.client.command(command, true).ok_or(rule::BUSY)?;
         self.commands.insert(id, ticket);
         Ok(())
+    }
+}
+
+/// Everything about an entry anew; whether it is switched on stays as it is.
+fn settings(draft: EntryDraft) -> Settings {
+    Settings {
+        label: Some(draft.label_or_pattern()),
+        pattern: Some(draft.pattern),
+        group: Some(draft.group),
+        severity: Some(draft.severity),
+        expected: Some(draft.expected),
+        enabled: None,
     }
 }
 

@@ -2,11 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use sekhmet_common::flow::{Direction, Flow, FlowId, FlowState, Reach};
+use sekhmet_common::{
+    file::ContactReason,
+    flow::{Direction, Flow, FlowId, FlowState, Reach},
+};
 
 use super::{
     Model,
-    key::{self, GroupKey, Member},
+    key::{self, GroupKey, HostKey, Member},
     ledger::{Group, Host, Ledger},
     tally::Figures,
     tree::Node,
@@ -40,14 +43,16 @@ impl Model {
             Node::Exited => Words {
                 name: text::exited_programs(self.tree.ended),
                 icon: Some(icons::EXITED),
-                kind: "exited",
+                kind: text::EXITED,
                 ..Words::default()
             },
             Node::Process(key, member) => process_words(ledger, key, *member),
             Node::Host(_, member, host) => Words {
                 name: host.label(),
-                detail: ledger.host(*member, host).map(|h| host_detail(ledger, h)).unwrap_or_default(),
-                kind: "host",
+                detail: after_read(ledger, *member, host)
+                    .or_else(|| Some(host_detail(ledger, ledger.host(*member, host)?)))
+                    .unwrap_or_default(),
+                kind: text::HOST,
                 ..Words::default()
             },
             Node::Flow(_, _, _, id) => self.flow_words(*id),
@@ -63,7 +68,7 @@ impl Model {
             name: format!("{here}{arrow} {}", flow.remote),
             detail: self.flow_detail(flow),
             mono: true,
-            kind: "connection",
+            kind: text::inspector::CONNECTION,
             icon: None,
         }
     }
@@ -72,11 +77,11 @@ impl Model {
         let protocol = text::protocol(flow.protocol);
         match (flow.state, flow.end_reason) {
             (FlowState::Closed, Some(reason)) => format!("{protocol}, {}", text::end_reason(reason)),
-            (FlowState::Closed, None) => format!("{protocol}, closed"),
-            (FlowState::Opening, _) => format!("{protocol}, opening"),
+            (FlowState::Closed, None) => format!("{protocol}, {}", text::CLOSED),
+            (FlowState::Opening, _) => format!("{protocol}, {}", text::OPENING),
             (FlowState::Open, _) => {
                 let seconds = self.ledger().now().nanos_since(flow.opened_at) / 1_000_000_000;
-                format!("{protocol}, open {}", times::span(seconds))
+                format!("{protocol}, {} {}", text::OPEN, times::span(seconds))
             }
         }
     }
@@ -118,13 +123,11 @@ fn group_words(ledger: &Ledger, key: &GroupKey) -> Words {
 fn group_detail(key: &GroupKey, group: &Group) -> String {
     let several = (group.members.len() > 1).then(|| text::processes(group.members.len()));
     let what = match key {
-        GroupKey::Service(_) => Some("service".to_owned()),
-        GroupKey::Container(_) => Some("container".to_owned()),
+        GroupKey::Service(_) => Some(text::group_kind(key).to_owned()),
+        GroupKey::Container(_) => Some(text::group_kind(key).to_owned()),
         GroupKey::Program(exe, Some(_)) => Some(key::file_name(&exe.shown()).to_owned()),
-        GroupKey::Others => {
-            Some(format!("{} connections", text::numbers::count(group.tally.open(true).into())))
-        }
-        GroupKey::User(uid) => Some(format!("uid {uid}")),
+        GroupKey::Others => Some(text::connections(group.tally.open(true))),
+        GroupKey::User(uid) => Some(text::inspector::uid(*uid)),
         _ => None,
     };
     [what, several].into_iter().flatten().collect::<Vec<_>>().join(" · ")
@@ -173,7 +176,7 @@ fn process_words(ledger: &Ledger, key: &GroupKey, member: Member) -> Words {
         return Words {
             name: text::KERNEL.to_owned(),
             icon: Some(icons::PROCESS),
-            kind: "kernel",
+            kind: text::group_kind(&GroupKey::Kernel),
             ..Words::default()
         };
     };
@@ -187,7 +190,14 @@ fn process_words(ledger: &Ledger, key: &GroupKey, member: Member) -> Words {
     {
         detail = format!("{} · {detail}", group.label);
     }
-    Words { name: proc.label.clone(), detail, icon: Some(icons::PROCESS), mono: false, kind: "process" }
+    Words { name: proc.label.clone(), detail, icon: Some(icons::PROCESS), mono: false, kind: text::PROCESS }
+}
+
+/// How soon after a watched file was opened a new host was reached.
+fn after_read(ledger: &Ledger, member: Member, host: &HostKey) -> Option<String> {
+    let contact = ledger.secrets().contact_with(member?, host)?;
+    let new = contact.reason == ContactReason::NewRemote;
+    new.then(|| text::secrets::after_read(contact.at.nanos_since(contact.read_at)))
 }
 
 /// Protocols and ports in use with a host, and who opened them.
@@ -208,10 +218,10 @@ pub fn host_detail(ledger: &Ledger, host: &Host) -> String {
         })
         .collect();
     if kinds.len() > 3 {
-        parts.push(format!("{} more", kinds.len() - 3));
+        parts.push(text::more(kinds.len() - 3));
     }
     if inbound {
-        parts.push("inbound".to_owned());
+        parts.push(text::INBOUND.to_owned());
     }
     parts.join(" · ")
 }

@@ -14,6 +14,7 @@ use super::{
     ids::IdMap,
     key::{self, GroupKey, HostKey, HostSource, Member},
     search::{HostWords, ProcWords},
+    secrets::{Reader, Secrets},
     tally::{Figures, Side, Tally},
 };
 use slots::{SlotMap, Slots};
@@ -144,6 +145,7 @@ pub struct Ledger {
     /// The tallies of hosts that need one of their own.
     host_tallies: Slots<Tally>,
     total: Tally,
+    secrets: Secrets,
     gaps: Vec<Gap>,
     now: Timestamp,
     last_event: Option<Timestamp>,
@@ -243,6 +245,11 @@ impl Ledger {
     /// What the machine moved.
     pub fn total(&self) -> &Tally {
         &self.total
+    }
+
+    /// Who opened watched files.
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
     }
 
     /// When nothing was recorded.

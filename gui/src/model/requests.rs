@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use sekhmet_common::{
     mirror::Mirror,
     rule::{Draft, Rule, RuleId, Subject, Wanted},
+    watch::{Entry, EntryDraft, EntryId},
 };
 
-use super::tree::Node;
-use crate::text::rule as words;
+use super::{tree::Node, watch::Form};
+use crate::text::{rule as words, watchlist};
 
 /// How long a notice stays.
 pub const NOTICE: Duration = Duration::from_secs(10);
@@ -26,6 +27,12 @@ pub enum Wish {
     Block(Draft),
     /// One rule less.
     Unblock(RuleId),
+    /// A new entry of the watchlist, or one in the place of another.
+    Watch(EntryDraft, Option<EntryId>),
+    /// One entry less.
+    Unwatch(EntryId),
+    /// An entry switched on, or off.
+    Switch(EntryId, bool),
 }
 
 /// What the helper did: for a new rule its number.
@@ -93,6 +100,29 @@ impl Requests {
         self.note(None, &rule.subject.name(), Wish::Unblock(rule.id), 0, back, false)
     }
 
+    /// Notes a request to watch what stands in the editor.
+    pub fn watch(&mut self, form: &Form) -> (Ticket, Wish) {
+        self.note(None, form.pattern.trim(), Wish::Watch(form.draft(), form.replaces), 0, None, false)
+    }
+
+    /// Notes a request to take an entry off the watchlist.
+    pub fn unwatch(&mut self, entry: &Entry) -> (Ticket, Wish) {
+        self.note(None, &entry.pattern.shown(), Wish::Unwatch(entry.id), 0, None, false)
+    }
+
+    /// Notes a request to switch an entry.
+    pub fn switch(&mut self, entry: &Entry) -> (Ticket, Wish) {
+        self.note(None, &entry.pattern.shown(), Wish::Switch(entry.id, !entry.enabled), 0, None, false)
+    }
+
+    /// Whether an entry is about to be changed.
+    pub fn is_changing(&self, id: EntryId) -> bool {
+        self.pending.iter().any(|p| match &p.wish {
+            Wish::Unwatch(entry) | Wish::Switch(entry, _) | Wish::Watch(_, Some(entry)) => *entry == id,
+            Wish::Block(_) | Wish::Unblock(_) | Wish::Watch(_, None) => false,
+        })
+    }
+
     /// Notes the request that takes back the last step, if there is one.
     pub fn undo(&mut self, mirror: &Mirror) -> Option<(Ticket, Wish)> {
         self.drop_lost_steps(mirror);
@@ -147,6 +177,15 @@ impl Requests {
             (_, None) => false,
             (Wish::Block(_), Some(id)) => id.is_none_or(|id| mirror.rule(id).is_some()),
             (Wish::Unblock(id), Some(_)) => mirror.rule(*id).is_none(),
+            (Wish::Watch(draft, None), Some(_)) => {
+                mirror.entries().any(|entry| entry.pattern == draft.pattern)
+            }
+            (Wish::Watch(draft, Some(id)), Some(_)) => mirror.entry(*id).is_none_or(|entry| {
+                (&entry.pattern, entry.severity, &entry.expected)
+                    == (&draft.pattern, draft.severity, &draft.expected)
+            }),
+            (Wish::Switch(id, on), Some(_)) => mirror.entry(*id).is_none_or(|entry| entry.enabled == *on),
+            (Wish::Unwatch(id), Some(_)) => mirror.entry(*id).is_none(),
         };
         while let Some(at) = self.pending.iter().position(is_done) {
             let pending = self.pending.remove(at);
@@ -161,6 +200,10 @@ impl Requests {
             }
             (Wish::Block(draft), None) => (words::is_blocked(&done.name, draft.lifetime, done.closes), None),
             (Wish::Unblock(_), _) => (words::is_unblocked(&done.name), done.back.map(Wish::Block)),
+            (Wish::Watch(_, None), _) => (watchlist::is_watched(&done.name), None),
+            (Wish::Watch(_, Some(_)), _) => (watchlist::is_changed(&done.name), None),
+            (Wish::Switch(_, on), _) => (watchlist::is_switched(&done.name, *on), None),
+            (Wish::Unwatch(_), _) => (watchlist::is_unwatched(&done.name), None),
         };
         // What takes back a step is not a step: pressing the key again goes further back.
         let back = back.filter(|_| !done.undoes);
@@ -228,7 +271,7 @@ fn is_possible(step: &Step, mirror: &Mirror) -> bool {
         Wish::Block(Draft { wanted: Wanted::Process(id) | Wanted::ProgramOf(id), .. }) => {
             mirror.process(*id).is_some_and(|p| p.exited_at.is_none())
         }
-        Wish::Block(_) => true,
+        Wish::Block(_) | Wish::Watch(..) | Wish::Unwatch(_) | Wish::Switch(..) => true,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{block::Menu, search::Query, tree::Node};
+use super::{block::Menu, search::Query, secrets::rows::Key, tree::Node, watch::Form};
 
 /// A view on the same table, or a page that replaces it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -18,27 +18,33 @@ pub enum Lens {
     Containers,
     /// One row for each user.
     Users,
+    /// Who opened watched files.
+    Secrets,
     /// The page on what is blocked.
     Rules,
+    /// The page on what is watched.
+    Watchlist,
     /// The page on what can be seen here.
     Coverage,
 }
 
 impl Lens {
     /// The lenses in their order from above, which is that of the keys 1 to 9.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Everything,
         Self::Applications,
         Self::Services,
         Self::Containers,
         Self::Users,
+        Self::Secrets,
         Self::Rules,
+        Self::Watchlist,
         Self::Coverage,
     ];
 
     /// Whether it replaces the table.
     pub fn is_page(self) -> bool {
-        matches!(self, Self::Rules | Self::Coverage)
+        matches!(self, Self::Secrets | Self::Rules | Self::Watchlist | Self::Coverage)
     }
 }
 
@@ -52,6 +58,8 @@ pub enum Tab {
     Processes,
     /// What was refused.
     Refused,
+    /// Watched files that were opened.
+    Files,
 }
 
 /// A column that rows can be sorted by.
@@ -95,6 +103,12 @@ pub struct Screen {
     pub menu: Option<Menu>,
     /// The selected row.
     pub selected: Option<Node>,
+    /// The selected row of the Secrets lens.
+    pub secret: Option<Key>,
+    /// What stands in the editor of the watchlist.
+    pub form: Form,
+    /// Rows of the Secrets lens that were folded or unfolded by hand.
+    pub secrets_turned: HashSet<Key>,
     /// Unfolded rows.
     pub unfolded: HashSet<Node>,
     /// Rows that were folded although the search unfolds them.
@@ -107,6 +121,10 @@ pub struct Screen {
     pub inspector_width: f32,
     /// What the inspector lists.
     pub tab: Tab,
+    /// Whether the chart is shown as a table.
+    pub chart_as_table: bool,
+    /// Whether the chart shows the selection alone, to its own scale.
+    pub chart_alone: bool,
     /// Whether the inspector is open over the table in a small window.
     pub inspector_open: bool,
     /// Whether "all programs" was asked for and refused.
@@ -123,12 +141,17 @@ impl Default for Screen {
             query: Query::default(),
             menu: None,
             selected: None,
+            secret: None,
+            form: Form::default(),
+            secrets_turned: HashSet::new(),
             unfolded: HashSet::new(),
             folded_in_search: HashSet::new(),
             local: false,
             sort: None,
             inspector_width: crate::theme::measure::INSPECTOR,
             tab: Tab::default(),
+            chart_as_table: false,
+            chart_alone: false,
             inspector_open: false,
             all_refused: false,
             reveal: false,

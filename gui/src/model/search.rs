@@ -1,8 +1,11 @@
 //! The small language of the search box: words, and words for one field.
 
-use sekhmet_common::{display::Text, flow::Flow, process::Process};
+use sekhmet_common::{display::Text, flow::Flow, process::Process, refusal::Refusal};
 
-use super::ledger::{Group, Host, Proc};
+use super::{
+    ledger::{Group, Host, Proc},
+    verdict,
+};
 
 /// What was typed, as terms that must all hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -130,14 +133,15 @@ impl Query {
         self.terms.iter().find(|t| t.field == Field::Host && !t.negated).map(|t| t.value.as_str())
     }
 
-    /// What is left to ask of the hosts of a process. Nothing if none of them can match.
-    pub fn within(&self, group: &Group, proc: &Proc) -> Option<Rest<'_>> {
+    /// What is left to ask of the hosts of a process, those included that it only `tried`. Nothing if none of
+    /// them can match.
+    pub fn within(&self, group: &Group, proc: &Proc, tried: &[&Refusal]) -> Option<Rest<'_>> {
         let mut rest = Rest(Vec::new());
         for term in &self.terms {
             match (term.of_process(group, proc), term.negated) {
                 (Some(found), negated) if found == negated => return None,
                 (Some(_), _) => {}
-                (None, false) if !term.may_match_a_host(proc) => return None,
+                (None, false) if !term.may_match_a_host(proc, tried) => return None,
                 (None, _) => rest.0.push(term),
             }
         }
@@ -158,6 +162,11 @@ impl Rest<'_> {
     /// Whether a host matches every term by itself, or one of its flows does.
     pub fn matches<'f>(&self, host: &Host, flows: impl Iterator<Item = &'f Flow>) -> bool {
         self.is_empty() || self.hold(host, None) || flows.into_iter().any(|flow| self.hold(host, Some(flow)))
+    }
+
+    /// Whether what was refused matches every term.
+    pub fn matches_refusal(&self, refusal: &Refusal) -> bool {
+        self.0.iter().all(|term| term.of_refusal(refusal) != term.negated)
     }
 
     fn hold(&self, host: &Host, flow: Option<&Flow>) -> bool {
@@ -181,9 +190,11 @@ impl Term {
     }
 
     /// False only if no host of the process can match.
-    fn may_match_a_host(&self, proc: &Proc) -> bool {
+    fn may_match_a_host(&self, proc: &Proc, tried: &[&Refusal]) -> bool {
         match self.field {
-            Field::Host | Field::Any => proc.host_words.text.contains(&self.value),
+            Field::Host | Field::Any => {
+                proc.host_words.text.contains(&self.value) || tried.iter().any(|r| self.of_refusal(r))
+            }
             _ => true,
         }
     }
@@ -199,6 +210,21 @@ impl Term {
                 self.value.parse().is_ok_and(|port: u16| f.remote.port == port || f.local.port == port)
             }),
             Field::Protocol => flow.is_some_and(|f| f.protocol.word() == self.value),
+            Field::App | Field::User | Field::Unit | Field::Pid => false,
+        }
+    }
+}
+
+impl Term {
+    /// A refusal matches like the flow that it would have been.
+    fn of_refusal(&self, refusal: &Refusal) -> bool {
+        match self.field {
+            Field::Host | Field::Any => {
+                verdict::host_of(refusal).label().to_lowercase().contains(&self.value)
+                    || refusal.remote.addr.to_string().contains(&self.value)
+            }
+            Field::Port => self.value.parse().is_ok_and(|port: u16| refusal.remote.port == port),
+            Field::Protocol => refusal.protocol.word() == self.value,
             Field::App | Field::User | Field::Unit | Field::Pid => false,
         }
     }

@@ -1,9 +1,14 @@
 //! The rows of the table: the tree of programs, processes, hosts and connections, flattened in order.
 
-use std::{cmp::Ordering, collections::HashMap};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap},
+};
 
 use sekhmet_common::{
+    file::AccessId,
     flow::{Flow, FlowId},
+    refusal::Refusal,
     time::Timestamp,
 };
 
@@ -11,6 +16,7 @@ use super::{
     key::{GroupKey, HostKey, Member},
     ledger::{Group, Host, Ledger, Proc},
     screen::{Lens, Screen},
+    secrets::Marks,
     series::Both,
     tally::Figures,
     verdict::{self, Verdict, Verdicts},
@@ -69,6 +75,29 @@ pub struct Row {
     pub last: Timestamp,
     /// What rules did to it.
     pub verdict: Verdict,
+    /// The watched files it opened.
+    pub secret: Secret,
+}
+
+/// The watched files that a row opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Secret {
+    /// Files at which it was not expected.
+    pub unexpected: usize,
+    /// Files at which it was.
+    pub expected: usize,
+    /// The newest access, one that was not expected before all others.
+    pub newest: Option<AccessId>,
+}
+
+impl Secret {
+    fn of(marks: Option<&Marks>) -> Self {
+        marks.map_or_else(Self::default, |marks| Self {
+            unexpected: marks.unexpected(),
+            expected: marks.expected(),
+            newest: marks.newest(),
+        })
+    }
 }
 
 /// The rows and what stands around them.
@@ -94,6 +123,8 @@ pub fn build(ledger: &Ledger, screen: &Screen, held: Option<&Order>) -> Tree {
         held,
         second: ledger.second(),
         verdicts: Verdicts::of(ledger.mirror()),
+        tried: tried(ledger, screen),
+        secrets: by_group(ledger),
         tree: Tree::default(),
     };
     build.top();
@@ -106,7 +137,33 @@ struct Build<'a> {
     held: Option<&'a Order>,
     second: u32,
     verdicts: Verdicts,
+    tried: HashMap<Member, Vec<&'a Refusal>>,
+    secrets: HashMap<&'a GroupKey, Marks>,
     tree: Tree,
+}
+
+/// What was refused to each process, as far as a search must look at it.
+fn tried<'a>(ledger: &'a Ledger, screen: &Screen) -> HashMap<Member, Vec<&'a Refusal>> {
+    let mut tried: HashMap<Member, Vec<&Refusal>> = HashMap::new();
+    if !screen.query.is_empty() {
+        for refusal in ledger.mirror().refusals() {
+            tried.entry(refusal.process).or_default().push(refusal);
+        }
+    }
+    tried
+}
+
+/// The watched files that the processes of each program and each user opened.
+fn by_group(ledger: &Ledger) -> HashMap<&GroupKey, Marks> {
+    let mut groups: HashMap<&GroupKey, Marks> = HashMap::new();
+    for (process, marks) in ledger.secrets().marks() {
+        if let Some(proc) = ledger.proc(Some(*process)) {
+            for key in [&proc.program, &proc.user] {
+                groups.entry(key).or_default().absorb(marks);
+            }
+        }
+    }
+    groups
 }
 
 /// Whether a lens lists groups of this kind.
@@ -118,7 +175,7 @@ fn is_listed(lens: Lens, key: &GroupKey) -> bool {
         Lens::Applications => matches!(key, GroupKey::Application(_) | GroupKey::Program(..)),
         Lens::Services => matches!(key, GroupKey::Service(_)),
         Lens::Containers => matches!(key, GroupKey::Container(_)),
-        Lens::Rules | Lens::Coverage => false,
+        Lens::Secrets | Lens::Rules | Lens::Watchlist | Lens::Coverage => false,
     }
 }
 
@@ -147,6 +204,9 @@ impl Build<'_> {
             }
         }
         counts.insert(Lens::Rules, ledger.mirror().rules().count());
+        counts.insert(Lens::Watchlist, ledger.mirror().entries().filter(|e| e.enabled).count());
+        let unexpected = ledger.secrets().marks().values().map(Marks::unexpected);
+        counts.insert(Lens::Secrets, unexpected.sum());
         self.tree.counts = counts;
         self.tree.programs = running.len();
         self.tree.ended = ended.len();
@@ -161,22 +221,41 @@ impl Build<'_> {
 
     /// Whether a group has something to show and matches the search.
     fn is_shown(&self, group: &Group, verdict: Verdict) -> bool {
-        let silent = !verdict.is_none() && self.screen.query.is_empty();
-        silent || group.tally.talked(self.screen.local) && self.matches_group(group)
+        let told = !verdict.is_none();
+        let searching = !self.screen.query.is_empty();
+        told && !searching || (told || group.tally.talked(self.screen.local)) && self.matches_group(group)
     }
 
     fn matches_group(&self, group: &Group) -> bool {
         self.screen.query.is_empty()
-            || group
-                .members
-                .iter()
-                .filter_map(|m| self.ledger.proc(*m))
-                .any(|p| self.matched(group, p).next().is_some())
+            || group.members.iter().filter_map(|m| Some((*m, self.ledger.proc(*m)?))).any(|(m, p)| {
+                self.matched(group, m, p).next().is_some() || !self.found_refused(group, m, p).is_empty()
+            })
+    }
+
+    fn tried(&self, member: Member) -> &[&'_ Refusal] {
+        self.tried.get(&member).map_or(&[], Vec::as_slice)
+    }
+
+    /// The hosts without flows that a process was refused and that match the search.
+    fn found_refused(&self, group: &Group, member: Member, proc: &Proc) -> BTreeSet<HostKey> {
+        let tried = self.tried(member);
+        if tried.is_empty() {
+            return BTreeSet::new();
+        }
+        let Some(rest) = self.screen.query.within(group, proc, tried) else { return BTreeSet::new() };
+        let found = tried.iter().filter(|refusal| rest.matches_refusal(refusal));
+        found.map(|refusal| verdict::host_of(refusal)).filter(|key| !proc.hosts.contains_key(key)).collect()
     }
 
     /// The hosts of a process that are shown and match the search.
-    fn matched<'b>(&self, group: &Group, proc: &'b Proc) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
-        let rest = self.screen.query.within(group, proc);
+    fn matched<'b>(
+        &self,
+        group: &Group,
+        member: Member,
+        proc: &'b Proc,
+    ) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
+        let rest = self.screen.query.within(group, proc, self.tried(member));
         rest.into_iter().flat_map(move |rest| {
             proc.hosts.iter().filter(move |(_, host)| {
                 self.ledger.host_figures(host).talked(self.screen.local)
@@ -191,6 +270,11 @@ impl Build<'_> {
 
     fn row(&self, node: Node, level: u8, figures: Figures<'_>, ended: bool, verdict: Verdict) -> Row {
         let local = self.screen.local;
+        let secret = match &node {
+            Node::Group(key) => Secret::of(self.secrets.get(key)),
+            Node::Process(_, Some(id)) => Secret::of(self.ledger.secrets().marks().get(id)),
+            _ => Secret::default(),
+        };
         Row {
             node,
             level,
@@ -201,6 +285,7 @@ impl Build<'_> {
             open: figures.open(local),
             last: figures.last(local).max(verdict.last),
             verdict,
+            secret,
         }
     }
 
@@ -241,9 +326,10 @@ impl Build<'_> {
         let mut found_below = false;
         for (member, proc, verdict) in members() {
             if searching {
-                let matched = self.matched(group, proc).count();
-                found_below |= matched < proc.hosts.len();
-                if matched == 0 {
+                let matched = self.matched(group, *member, proc).count();
+                let refused = self.found_refused(group, *member, proc).len();
+                found_below |= matched < proc.hosts.len() || refused > 0;
+                if matched + refused == 0 {
                     continue;
                 }
             }
@@ -267,13 +353,13 @@ impl Build<'_> {
         let searching = !self.screen.query.is_empty();
         if !searching && !self.screen.unfolded.contains(&row.node) {
             let refused = row.verdict.refused > 0;
-            row.unfolded = (refused || self.matched(group, proc).next().is_some()).then_some(false);
+            row.unfolded = (refused || self.matched(group, member, proc).next().is_some()).then_some(false);
             self.tree.rows.push(row);
             return;
         }
         let mut verdicts = verdict::by_host(ledger.mirror(), member);
         let mut children: Vec<Candidate<'_>> = self
-            .matched(group, proc)
+            .matched(group, member, proc)
             .map(|(host_key, host)| {
                 let node = Node::Host(key.clone(), member, host_key.clone());
                 let figures = ledger.host_figures(host);
@@ -282,9 +368,12 @@ impl Build<'_> {
                 Candidate::named(self.row(node, row.level + 1, figures, ended, verdict), &host.label)
             })
             .collect();
-        let unfolded = self.is_unfolded(&row.node, children.len() < proc.hosts.len());
+        let found = self.found_refused(group, member, proc);
+        let unfolded = self.is_unfolded(&row.node, children.len() < proc.hosts.len() || !found.is_empty());
         // Hosts that were only ever refused have no flows, but they were tried.
-        verdicts.retain(|host_key, _| !searching && !proc.hosts.contains_key(host_key));
+        verdicts.retain(|host_key, _| {
+            if searching { found.contains(host_key) } else { !proc.hosts.contains_key(host_key) }
+        });
         children.extend(verdicts.into_iter().map(|(host_key, verdict)| {
             let node = Node::Host(key.clone(), member, host_key);
             Candidate::named(self.row(node, row.level + 1, Figures::None, true, verdict), "")
@@ -323,6 +412,7 @@ impl Build<'_> {
                     open: c.side.open,
                     last: c.side.last,
                     verdict: Verdict::default(),
+                    secret: Secret::default(),
                 };
                 Candidate { row, name: "", port: c.flow.local.port }
             })
@@ -351,6 +441,7 @@ impl Build<'_> {
                 refused: ended.iter().map(|c| c.row.verdict.refused).sum(),
                 ..Verdict::default()
             },
+            secret: Secret::default(),
         });
         if unfolded {
             ended.into_iter().for_each(|c| self.push_group(c.row, 1));

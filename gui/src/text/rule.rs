@@ -98,6 +98,14 @@ pub fn span(span: Span) -> &'static str {
     }
 }
 
+/// The title of the reason.
+pub fn blocked_title(name: &str) -> String {
+    format!("{name}: blocked")
+}
+
+/// Why a lifetime does not suit a process.
+pub const ONLY_PROGRAMS: &str = "Only for a program: no process outlives a restart";
+
 /// The title of the menu.
 pub fn title(name: &str) -> String {
     format!("Block {name}")

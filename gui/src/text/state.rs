@@ -23,6 +23,8 @@ pub const REDUCED: &str = "Reduced view.";
 pub const REDUCED_TEXT: &str = "This kernel allows polling only. Connections shorter than 2 s may be missed.";
 /// Reduced view: what to do.
 pub const WHAT_IS_MISSING: &str = "What is missing";
+/// Before a suggestion.
+pub const DID_YOU_MEAN: &str = "Did you mean";
 /// Nothing yet: heading.
 pub const NOTHING: &str = "Nothing has talked yet";
 /// Nothing under this lens: heading.

@@ -31,6 +31,11 @@ pub fn clock(at: Timestamp, zone: &TimeZone) -> String {
     zoned(at, zone).map_or_else(|| at.to_string(), |z| z.strftime("%H:%M:%S").to_string())
 }
 
+/// A clock time with milliseconds: `14:04:11.204`. Only evidence needs them.
+pub fn millis(at: Timestamp, zone: &TimeZone) -> String {
+    zoned(at, zone).map_or_else(|| at.to_string(), |z| z.strftime("%H:%M:%S%.3f").to_string())
+}
+
 /// A clock time in minutes: `14:04`.
 pub fn minute(at: Timestamp, zone: &TimeZone) -> String {
     zoned(at, zone).map_or_else(|| at.to_string(), |z| z.strftime("%H:%M").to_string())
@@ -67,6 +72,7 @@ mod tests {
             assert_eq!(ago(Timestamp(now.0 - seconds * s), now, &TimeZone::UTC), shown, "{seconds}");
         }
         assert_eq!(clock(now, &TimeZone::UTC), "04:40:00");
+        assert_eq!(millis(Timestamp(now.0 + 204_900_000), &TimeZone::UTC), "04:40:00.204");
         assert_eq!(minute(now, &TimeZone::UTC), "04:40");
         assert_eq!(span(3 * 86_400), "3 days");
     }

@@ -6,7 +6,7 @@ use sekhmet_common::coverage::{KindBalance, Source, SourceStatus};
 use crate::{
     icons,
     model::Model,
-    text::{self, numbers, times},
+    text::{self, coverage as words, numbers, times},
     theme::{Palette, Type, palette},
     widget::paint::{self, Side},
 };
@@ -57,17 +57,11 @@ impl Page<'_> {
     fn heading(&self, y: f32, model: &Model) -> f32 {
         let health = model.health();
         let heading = match health.permille() {
-            Some(permille) => format!("{} of what happened arrived here", numbers::percent(permille)),
-            None => "Nothing has been counted yet".to_owned(),
+            Some(permille) => words::heading(permille),
+            None => words::NOTHING_COUNTED.to_owned(),
         };
         self.text(self.left, y, Type::Page, self.p.text, &heading);
-        let arrived = health.made.saturating_sub(health.lost);
-        let sentence = format!(
-            "Of {} records that the kernel made, {} were received or are nobody's business, {} were lost.",
-            numbers::count(health.made),
-            numbers::count(arrived),
-            numbers::count(health.lost)
-        );
+        let sentence = words::sentence(health.made, health.lost);
         self.within(self.left, self.right, y + 28.0, Type::Body, self.p.text2, &sentence);
         self.told(y, "heading", format!("{heading}. {sentence}"));
         y + 64.0
@@ -86,12 +80,8 @@ impl Page<'_> {
 
     fn costs(&self, y: f32, sources: &[Source]) -> f32 {
         let weak: Vec<&Source> = sources.iter().filter(|s| !s.cost.is_empty()).collect();
-        let note = match weak.len() {
-            0 => "nothing known".to_owned(),
-            n => text::number_of(n, "thing", "things"),
-        };
-        let mut y =
-            self.section(y, "What cannot be seen here", &note, &[(26.0, "What"), (220.0, "What it costs")]);
+        let heads = [(26.0, words::WHAT), (220.0, words::COST)];
+        let mut y = self.section(y, words::COSTS, &words::weak(weak.len()), &heads);
         for source in weak {
             let (icon, color) = mark(source.status, self.p);
             paint::icon(self.ui.painter(), pos2(self.left + 8.0, y), Type::Icon(15), color, icon);
@@ -107,16 +97,16 @@ impl Page<'_> {
 
     fn sources(&self, y: f32, sources: &[Source], model: &Model) -> f32 {
         let version = model.live().mirror().header().map(|h| h.version.shown()).unwrap_or_default();
-        let note = format!("helper {version}, chosen by trying");
+        let note = words::chosen_by(&version);
         let span = self.right - self.left;
         let (source_x, state_x, instead_x) = (span * 0.24, span * 0.62, span * 0.76);
         let heads = [
-            (0.0, "What"),
-            (source_x, "Source in use"),
-            (state_x, "State"),
-            (instead_x, "Why no better one"),
+            (0.0, words::WHAT),
+            (source_x, words::SOURCE),
+            (state_x, words::STATE),
+            (instead_x, words::REASON),
         ];
-        let mut y = self.section(y, "How it is seen", &note, &heads);
+        let mut y = self.section(y, words::SOURCES, &note, &heads);
         for source in sources {
             let (capability, name) = (text::sentence_case(&source.capability.shown()), source.source.shown());
             let name = if name.is_empty() { "–".to_owned() } else { name };
@@ -139,11 +129,11 @@ impl Page<'_> {
     fn balance(&self, y: f32, kinds: &[KindBalance], model: &Model) {
         let since = model.live().mirror().header().map(|h| h.watching_since).unwrap_or_default();
         let clock = times::minute(since, &model.zone);
-        let note = format!("made = delivered + filtered + lost, since {clock}");
+        let note = words::equation(&clock);
         let span = self.right - self.left;
         let columns = [0.42, 0.58, 0.74, 0.88].map(|part| self.left + span * part);
-        let mut y = self.section(y, "Nothing lost without a count", &note, &[(0.0, "Records")]);
-        for (x, head) in columns.into_iter().zip(["Made", "Delivered", "Filtered", "Lost"]) {
+        let mut y = self.section(y, words::BALANCE, &note, &[(0.0, words::RECORDS)]);
+        for (x, head) in columns.into_iter().zip(words::ACCOUNTS) {
             let at = pos2(x, y - ROW / 2.0 - 16.0);
             paint::text(self.ui.painter(), at, Side::Right, Type::Small, self.p.text3, head);
         }
@@ -155,15 +145,9 @@ impl Page<'_> {
                 let lost = i == 3 && value > 0;
                 let (style, color) =
                     if lost { (Type::BodyStrong, self.p.notice) } else { (Type::Number, self.p.text) };
-                let words = numbers::count(value);
-                paint::text(self.ui.painter(), pos2(x, y), Side::Right, style, color, words);
+                paint::text(self.ui.painter(), pos2(x, y), Side::Right, style, color, numbers::count(value));
             }
-            let [made, delivered, filtered, lost] = values;
-            self.told(
-                y,
-                "balance",
-                format!("{name}: made {made}, delivered {delivered}, filtered {filtered}, lost {lost}"),
-            );
+            self.told(y, "balance", words::account(name, values));
             y += ROW;
         }
     }

@@ -1,15 +1,20 @@
 //! What the inspector tells about a row: the identity sentence and the fields, as words.
 
-use sekhmet_common::flow::{Flow, FlowState};
+use sekhmet_common::{
+    file::ContactReason,
+    flow::{Flow, FlowState},
+    process::ProcessId,
+};
 
 use crate::{
     model::{
         Model,
         key::{self, GroupKey, Member},
         ledger::Proc,
+        secrets::Marks,
         tree::Node,
     },
-    text::{self, field, numbers, times},
+    text::{self, field, inspector as words, numbers, times},
 };
 
 /// One line: what it is, its value, and whether that is a path, an address or the like.
@@ -40,13 +45,13 @@ pub(super) fn identity(model: &Model, node: &Node) -> String {
         Node::Host(_, member, host) => {
             let who = ledger.proc(*member).map(|p| p.label.clone()).unwrap_or_default();
             let source = ledger.host(*member, host).and_then(|h| h.source);
-            format!("Remote host of {who}, {}.", text::name_source(source))
+            words::host(&who, text::name_source(source))
         }
         Node::Flow(_, member, host, id) => {
             let who = ledger.proc(*member).map(|p| p.label.clone()).unwrap_or_default();
             let kind =
-                ledger.connection(*id).map(|c| text::protocol(c.flow.protocol)).unwrap_or("connection");
-            format!("{kind} between {who} and {}.", host.label())
+                ledger.connection(*id).map(|c| text::protocol(c.flow.protocol)).unwrap_or(words::CONNECTION);
+            words::connection(kind, &who, &host.label())
         }
     }
 }
@@ -54,23 +59,19 @@ pub(super) fn identity(model: &Model, node: &Node) -> String {
 fn group_identity(model: &Model, key: &GroupKey) -> String {
     let ledger = model.ledger();
     match key {
-        GroupKey::Kernel => "Sockets that belong to no process.".into(),
-        GroupKey::Others => format!(
-            "{} of other users and of the system. Their details need an administrator's confirmation.",
-            text::processes(usize::try_from(ledger.mirror().others().processes).unwrap_or(usize::MAX))
-        ),
+        GroupKey::Kernel => words::KERNEL.to_owned(),
+        GroupKey::Others => words::others(ledger.mirror().others().processes),
         _ => {
             let Some(group) = ledger.group(key) else { return String::new() };
             let running =
                 group.members.iter().filter(|m| ledger.proc(**m).is_some_and(|p| !p.is_exited())).count();
-            let kind = text::sentence_case(text::group_kind(key));
-            format!("{kind} with {} running.", text::processes(running))
+            words::group(text::group_kind(key), running)
         }
     }
 }
 
 fn process_identity(model: &Model, proc: &Proc) -> String {
-    let Some(info) = &proc.info else { return "A socket of the kernel itself.".into() };
+    let Some(info) = &proc.info else { return words::KERNEL_SOCKET.to_owned() };
     let ledger = model.ledger();
     let parent = info.parent_id.and_then(|id| ledger.proc(Some(id))).map(|p| p.label.clone());
     let ago = times::ago(info.started_at, ledger.now(), &model.zone);
@@ -81,7 +82,7 @@ fn process_identity(model: &Model, proc: &Proc) -> String {
 
 fn user(proc: &Proc) -> String {
     let Some(info) = &proc.info else { return String::new() };
-    info.user.as_ref().filter(|u| !u.is_empty()).map_or_else(|| format!("uid {}", info.uid), |u| u.shown())
+    info.user.as_ref().filter(|u| !u.is_empty()).map_or_else(|| words::uid(info.uid), |u| u.shown())
 }
 
 /// The fields, always the same for one kind of row; what is not known reads `none`.
@@ -132,7 +133,7 @@ fn group_fields(model: &Model, key: &GroupKey) -> Vec<Field> {
         values.dedup();
         match values.len() {
             0 | 1 => values.pop().unwrap_or_default(),
-            n => format!("{n} different"),
+            n => words::different(n),
         }
     };
     let text_of = |of: fn(&sekhmet_common::process::Process) -> Option<String>| {
@@ -140,6 +141,7 @@ fn group_fields(model: &Model, key: &GroupKey) -> Vec<Field> {
     };
     vec![
         verdict(model, &Node::Group(key.clone())),
+        secrets(model, infos.iter().filter_map(|p| p.info.as_ref()).map(|p| p.id)),
         mono(field::PATH, text_of(|p| Some(p.exe.shown()))),
         plain(field::UNIT, text_of(|p| p.unit.as_ref().map(|u| u.shown()))),
         plain(field::CONTAINER, text_of(|p| p.container.as_ref().map(|c| c.shown()))),
@@ -162,6 +164,7 @@ fn process_fields(model: &Model, node: &Node, proc: &Proc) -> Vec<Field> {
     }
     vec![
         verdict(model, node),
+        secrets(model, [info.id]),
         mono(field::PATH, info.exe.shown()),
         mono(field::COMMAND, command.join(" ")),
         plain(field::UNIT, shown(&info.unit)),
@@ -177,11 +180,25 @@ fn verdict(model: &Model, node: &Node) -> Field {
     plain(field::VERDICT, super::table::rule_cell::verdict(model, &verdict))
 }
 
+/// The newest file that was opened, how many more there are, and the host that was new after it.
+fn secrets(model: &Model, processes: impl IntoIterator<Item = ProcessId>) -> Field {
+    let secrets = model.ledger().secrets();
+    let mut all = Marks::default();
+    processes.into_iter().filter_map(|id| secrets.marks().get(&id)).for_each(|marks| all.absorb(marks));
+    let value = all.newest().and_then(|id| secrets.opening(id)).map(|opening| {
+        let more = (all.unexpected() + all.expected()).saturating_sub(1);
+        let new = secrets.contacts_after(opening.access.id).find(|c| c.reason == ContactReason::NewRemote);
+        let delay = new.map(|contact| contact.at.nanos_since(contact.read_at));
+        text::secrets::field(&model.path(&opening.access.path), more, delay)
+    });
+    plain(field::SECRETS, value.unwrap_or_default())
+}
+
 fn flow_fields(model: &Model, flow: &Flow, program: String) -> Vec<Field> {
     let state = match (flow.state, flow.end_reason) {
-        (FlowState::Opening, _) => "opening".to_owned(),
-        (FlowState::Open, _) => "open".to_owned(),
-        (FlowState::Closed, reason) => reason.map_or("closed", text::end_reason).to_owned(),
+        (FlowState::Opening, _) => text::OPENING,
+        (FlowState::Open, _) => text::OPEN,
+        (FlowState::Closed, reason) => reason.map_or(text::CLOSED, text::end_reason),
     };
     let packets = format!(
         "↓\u{2009}{} ↑\u{2009}{}",

@@ -17,9 +17,10 @@ use crate::{
 
 mod decision;
 mod entries;
+mod evidence;
 
 pub(super) use decision::verdict_of;
-use entries::{Amount, Entry, hosts, processes};
+use entries::{Amount, Entry, Target, hosts, processes};
 
 const FIELD: f32 = 24.0;
 const ENTRY: f32 = 46.0;
@@ -28,6 +29,9 @@ const PAD: f32 = 16.0;
 pub(super) fn show(ui: &mut Ui, model: &Model, shown: &mut Shown, commands: &mut Commands) {
     let rect = ui.max_rect();
     let p = palette(ui.ctx());
+    if let Some(row) = evidence::row(model) {
+        return evidence::show(ui, rect, row, model, commands);
+    }
     let Some(node) = model.screen.selected.clone() else {
         let left = rect.left() + PAD;
         let at = pos2(left, rect.top() + 24.0);
@@ -63,7 +67,7 @@ fn title(ui: &Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Command
     let rest = Rangef::new(name.right() + 10.0, range.max);
     paint::text_within(painter, rest, middle, Type::Small, p.text3, &fields::subtitle(model, node));
     let told = ui.interact(name, ui.scope_id().with("title"), Sense::hover());
-    told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, format!("Inspector: {}", words.name)));
+    told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, text::inspector::title(&words.name)));
     told.on_hover_text(words.name.clone());
     if button::icon_button(ui, close, ui.scope_id().with("close"), icons::CLOSE, text::CLOSE_INSPECTOR)
         .clicked()
@@ -117,7 +121,7 @@ fn chips(ui: &Ui, rect: Rect, middle: f32, model: &Model, node: &Node, commands:
         x += w;
         let member = member?;
         let id = ui.scope_id().with(("chip", member));
-        let response = button::place(ui, place, id, Role::Button, &format!("Started by {name}"));
+        let response = button::place(ui, place, id, Role::Button, &text::inspector::started_by(name));
         response.clicked().then_some(member)
     };
     if first > 0 {
@@ -208,6 +212,10 @@ fn lists(ui: &mut Ui, rect: Rect, model: &Model, node: &Node, commands: &mut Com
     if matches!(node, Node::Group(_)) {
         tabs.push((Tab::Processes, text::PROCESSES, processes));
     }
+    let files = entries::files(model, node);
+    if !files.is_empty() {
+        tabs.push((Tab::Files, text::secrets::FILES, files));
+    }
     let refused = decision::refusals(model, node);
     if !refused.is_empty() {
         tabs.push((Tab::Refused, text::rule::REFUSED, refused));
@@ -267,7 +275,7 @@ fn entry_list(ui: &mut Ui, rect: Rect, entries: &[Entry], commands: &mut Command
 fn entry_ui(ui: &Ui, rect: Rect, entry: &Entry, commands: &mut Commands) {
     let p = palette(ui.ctx());
     let painter = ui.painter();
-    let id = ui.scope_id().with(&entry.node);
+    let id = ui.scope_id().with(&entry.target);
     let response = ui.interact(rect, id, Sense::click());
     let label = format!("{}, {}", entry.name, entry.detail);
     response.widget_info(|| WidgetInfo::labeled(Role::ListItem, true, &label));
@@ -276,10 +284,13 @@ fn entry_ui(ui: &Ui, rect: Rect, entry: &Entry, commands: &mut Commands) {
     }
     let color = if entry.ended { p.text3 } else { p.text };
     let range = Rangef::new(rect.left() + PAD, rect.right() - PAD);
-    paint::text_within(painter, range, rect.top() + 15.0, Type::Body, color, &entry.name);
+    let kind = if matches!(entry.target, Target::Access(_)) { Type::Mono } else { Type::Body };
+    let name_end = if matches!(entry.amount, Amount::Bytes(_)) { range.max } else { range.max - 44.0 };
+    let name = Rangef::new(range.min, name_end);
+    paint::text_within(painter, name, rect.top() + 15.0, kind, color, &entry.name);
     let middle = rect.top() + 33.0;
     let (down_x, up_x) = number_columns(rect);
-    let end = if matches!(entry.amount, Amount::Refused(_)) { range.max } else { down_x - 44.0 };
+    let end = if !matches!(entry.amount, Amount::Bytes(_)) { range.max } else { down_x - 44.0 };
     let range = Rangef::new(range.min, end);
     paint::text_within(painter, range, middle, Type::Small, p.text3, &entry.detail);
     match entry.amount {
@@ -288,6 +299,10 @@ fn entry_ui(ui: &Ui, rect: Rect, entry: &Entry, commands: &mut Commands) {
                 cell::figure(painter, x, middle, Type::Number, &numbers::bytes(value), p.text2, p);
             }
         }
+        Amount::Times(n, _) => {
+            let at = pos2(rect.right() - PAD, rect.top() + 15.0);
+            paint::text(painter, at, Side::Right, Type::Number, p.text2, numbers::count(n));
+        }
         Amount::Refused(n) => {
             let at = pos2(rect.right() - PAD, rect.top() + 15.0);
             paint::text(painter, at, Side::Right, Type::Number, p.refused, numbers::count(n));
@@ -295,13 +310,19 @@ fn entry_ui(ui: &Ui, rect: Rect, entry: &Entry, commands: &mut Commands) {
     }
     paint::hline(painter, rect.x_range(), rect.bottom() - 1.0, p.line);
     button::focus_ring(ui, &response);
-    if response.clicked() {
-        let mut above = entry.node.parent();
-        while let Some(node) = above {
-            above = node.parent();
-            commands.push(Command::Unfold(node, true));
+    if !response.clicked() {
+        return;
+    }
+    match &entry.target {
+        Target::Access(id) => commands.push(Command::ShowAccess(*id)),
+        Target::Node(node) => {
+            let mut above = node.parent();
+            while let Some(node) = above {
+                above = node.parent();
+                commands.push(Command::Unfold(node, true));
+            }
+            commands.push(Command::Select(node.clone()));
+            commands.push(Command::Reveal);
         }
-        commands.push(Command::Select(entry.node.clone()));
-        commands.push(Command::Reveal);
     }
 }

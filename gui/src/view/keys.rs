@@ -2,7 +2,7 @@
 
 use egui::{Key, Modifiers, Ui};
 
-use super::Shown;
+use super::{Grid, Shown, panes};
 use crate::{
     command::{Command, Commands},
     model::{Model, block, screen::Lens},
@@ -14,7 +14,7 @@ pub(super) fn search_id() -> egui::Id {
 }
 
 /// Reads the keys of this frame.
-pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Commands) {
+pub(super) fn read(ui: &Ui, grid: &Grid, model: &Model, shown: &Shown, commands: &mut Commands) {
     let pressed = |key: Key| ui.input_mut(|i| i.consume_key(Modifiers::NONE, key));
     if pressed(Key::Escape) {
         if shown.searching {
@@ -22,11 +22,15 @@ pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Command
         }
         commands.push(Command::StepBack);
     }
+    panes::keys(ui, grid);
     if shown.searching {
         if pressed(Key::ArrowDown) || pressed(Key::Enter) {
             ui.memory_mut(|m| m.surrender_focus(search_id()));
             commands.push(Command::Move(0));
         }
+        return;
+    }
+    if shown.typing {
         return;
     }
     if super::menu::keys(ui, model, commands) || egui::Popup::is_any_open(ui.ctx()) {
@@ -38,7 +42,7 @@ pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Command
         return;
     }
     // A control that has the focus keeps the keys that work it.
-    let on_control = ui.memory(|m| m.focused()).is_some();
+    let on_control = ui.memory(|m| m.focused()).is_some() && !panes::is_focused(ui);
     for (key, command) in [
         (Key::ArrowUp, Command::Move(-1)),
         (Key::ArrowDown, Command::Move(1)),
@@ -49,6 +53,10 @@ pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Command
         (Key::ArrowRight, Command::Deeper),
         (Key::ArrowLeft, Command::Shallower),
         (Key::L, Command::ShowLocal(!model.screen.local)),
+        (Key::OpenBracket, Command::NextMark(-1)),
+        (Key::CloseBracket, Command::NextMark(1)),
+        (Key::T, Command::ChartAsTable(!model.screen.chart_as_table)),
+        (Key::Z, Command::ChartAlone(!model.screen.chart_alone)),
     ] {
         if pressed(key) {
             commands.push(command);
@@ -66,7 +74,8 @@ pub(super) fn read(ui: &Ui, model: &Model, shown: &Shown, commands: &mut Command
     if pressed(Key::Num0) {
         commands.push(Command::Pause(false));
     }
-    let digits = [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7];
+    let digits =
+        [Key::Num1, Key::Num2, Key::Num3, Key::Num4, Key::Num5, Key::Num6, Key::Num7, Key::Num8, Key::Num9];
     for (key, lens) in digits.into_iter().zip(Lens::ALL) {
         if pressed(key) {
             commands.push(Command::SetLens(lens));

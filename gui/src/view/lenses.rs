@@ -21,7 +21,12 @@ pub(super) fn show(ui: &Ui, model: &Model, commands: &mut Commands) {
     let rect = ui.max_rect();
     let wide = rect.width() >= measure::LENSES;
     let mut y = rect.top() + 8.0;
-    for (heading, lenses) in [(text::LENS_WHO, &Lens::ALL[..5]), (text::LENS_APPLIES, &Lens::ALL[5..])] {
+    let groups = [
+        (text::LENS_WHO, &Lens::ALL[..5]),
+        (text::LENS_LOOK, &Lens::ALL[5..6]),
+        (text::LENS_APPLIES, &Lens::ALL[6..]),
+    ];
+    for (heading, lenses) in groups {
         if wide {
             let at = pos2(rect.left() + 16.0, y + 10.0);
             paint::text(ui.painter(), at, Side::Left, Type::Caption, p.text3, heading);
@@ -33,7 +38,7 @@ pub(super) fn show(ui: &Ui, model: &Model, commands: &mut Commands) {
             y += ROW;
         }
         y += 8.0;
-        if !wide && heading == text::LENS_WHO {
+        if !wide && heading != text::LENS_APPLIES {
             paint::hline(ui.painter(), rect.shrink2(vec2(12.0, 0.0)).x_range(), y, p.line);
             y += 8.0;
         }
@@ -81,7 +86,9 @@ fn icon(lens: Lens) -> &'static str {
         Lens::Services => icons::SERVICES,
         Lens::Containers => icons::CONTAINERS,
         Lens::Users => icons::USERS,
+        Lens::Secrets => icons::KEY,
         Lens::Rules => icons::RULES,
+        Lens::Watchlist => icons::WATCHLIST,
         Lens::Coverage => icons::COVERAGE,
     }
 }

@@ -44,7 +44,7 @@ pub(super) fn show(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) 
         None,
         action,
     );
-    button::key_cap(ui, link.rect.right() + 8.0, middle, "L", p);
+    button::key_cap(ui, link.rect.right() + 8.0, middle, text::key::L, p);
     if link.clicked() {
         commands.push(Command::ShowLocal(!model.screen.local));
     }

@@ -13,7 +13,7 @@ use crate::{
         tree::Node,
         verdict,
     },
-    text::{rule, times},
+    text::{self, rule, times},
     theme::{Palette, Type, palette},
     widget::{
         button::{self, Look},
@@ -205,7 +205,7 @@ impl Page<'_> {
                 painter.rect_filled(place, 4.0, self.p.text);
                 self.p.bg
             } else if !possible {
-                self.p.line
+                self.p.text3
             } else {
                 if response.hovered() {
                     painter.rect_filled(place, 4.0, self.p.sel);
@@ -215,7 +215,9 @@ impl Page<'_> {
             let kind = if chosen { Type::BodyMedium } else { Type::Body };
             paint::text(painter, place.center(), Side::Centre, kind, ink, words);
             button::focus_ring(self.ui, &response);
-            if response.clicked() {
+            if !possible {
+                response.on_hover_text(rule::ONLY_PROGRAMS);
+            } else if response.clicked() {
                 self.choose(Choice { span, ..choice.clone() });
             }
         }
@@ -285,7 +287,7 @@ impl Page<'_> {
         let response = button::place(self.ui, rect, self.id(name), Role::Button, label);
         let painter = self.ui.painter();
         painter.rect_filled(rect, 4.0, if response.hovered() { self.p.text2 } else { self.p.text });
-        let key = paint::width(painter, Type::Caption, "Enter") + 18.0;
+        let key = paint::width(painter, Type::Caption, text::key::ENTER) + 18.0;
         let range = egui::Rangef::new(rect.left() + 34.0, rect.right() - key - 8.0);
         let width = paint::width(painter, Type::BodyMedium, label).min(range.span());
         let x = (rect.center().x - width / 2.0).max(range.min);
@@ -295,8 +297,14 @@ impl Page<'_> {
         let range = egui::Rangef::new(x, range.max);
         let (drawn, _) = paint::text_within(painter, range, middle, Type::BodyMedium, self.p.bg, label);
         let cap = drawn.right() + 10.0;
-        let words =
-            paint::text(painter, pos2(cap + 5.0, middle), Side::Left, Type::Caption, self.p.bg, "Enter");
+        let words = paint::text(
+            painter,
+            pos2(cap + 5.0, middle),
+            Side::Left,
+            Type::Caption,
+            self.p.bg,
+            text::key::ENTER,
+        );
         let cap = Rect::from_min_max(pos2(cap, middle - 9.0), pos2(words.right() + 5.0, middle + 9.0));
         painter.rect_stroke(cap, 3.0, Stroke::new(1.0, self.p.rest), StrokeKind::Inside);
         if response.has_focus() {
@@ -323,7 +331,7 @@ impl Page<'_> {
 
     fn reason(&mut self, node: &Node, id: RuleId, model: &Model) {
         let words = model.words(node);
-        self.title(&format!("{}: {}", words.name, rule::BLOCKED.to_lowercase()), &words.detail);
+        self.title(&rule::blocked_title(&words.name), &words.detail);
         let mirror = model.ledger().mirror();
         let width = WIDTH - 2.0 * PAD;
         let at = pos2(self.left + PAD, self.y);

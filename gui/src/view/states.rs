@@ -56,6 +56,18 @@ impl State<'_> {
     }
 }
 
+/// One state with its heading and a sentence. Returns where an action may stand: left edge and middle.
+pub(super) fn state(
+    ui: &Ui,
+    rect: Rect,
+    icon: &str,
+    heading: &str,
+    sentence: &str,
+    answer: Option<&str>,
+) -> (f32, f32) {
+    State { icon, heading, sentence, answer }.show(ui, rect)
+}
+
 /// Before there was any data: why, and what to do.
 pub(super) fn instead(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) {
     let (state, action) = match &model.status {
@@ -127,7 +139,7 @@ fn empty_search(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) {
         let suggestion = state::did_you_mean(&host);
         let at = pos2(left, middle);
         let p = palette(ui.ctx());
-        let lead = paint::text(ui.painter(), at, Side::Left, Type::Body, p.text2, "Did you mean");
+        let lead = paint::text(ui.painter(), at, Side::Left, Type::Body, p.text2, state::DID_YOU_MEAN);
         let id = ui.scope_id().with("did you mean");
         let x = lead.right() + 5.0;
         if button::button(ui, x, middle, id, Look::Link, None, &suggestion).clicked() {
@@ -137,7 +149,7 @@ fn empty_search(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) {
     }
     let id = ui.scope_id().with("clear");
     let clear = button::button(ui, left, middle, id, Look::Outline, None, state::CLEAR);
-    button::key_cap(ui, clear.rect.right() + 8.0, middle, "Esc", palette(ui.ctx()));
+    button::key_cap(ui, clear.rect.right() + 8.0, middle, text::key::ESC, palette(ui.ctx()));
     if clear.clicked() {
         commands.push(Command::Search(String::new()));
     }
@@ -196,7 +208,7 @@ pub(super) fn strips(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands
     }
     if let Some((_, events)) = model.paused() {
         let sentence = text::paused_strip(events);
-        let action = Some((text::GO_LIVE, Some("Space")));
+        let action = Some((text::GO_LIVE, Some(text::key::SPACE)));
         let strip = Strip { notice: false, icon: None, heading: "", sentence: &sentence, action };
         show(strip, "paused", Command::Pause(false));
     }

@@ -4,8 +4,9 @@ use egui::{Rangef, Rect, Role, Sense, Ui, WidgetInfo, pos2};
 
 use super::{Grid, inspector};
 use crate::{
+    command::Commands,
     model::{Model, ledger::second_of},
-    text::{self, numbers, times},
+    text::{self, numbers, timeline as words, times},
     theme::{Palette, Type, measure, palette},
     widget::{
         cell,
@@ -14,8 +15,10 @@ use crate::{
 };
 
 mod chart;
+mod marks;
 mod scale;
 mod stack;
+mod table;
 
 pub(super) use scale::Scale;
 use stack::Stack;
@@ -25,7 +28,7 @@ const LANE: f32 = 22.0;
 /// Height of the time axis.
 const AXIS: f32 = 18.0;
 
-pub(super) fn show(ui: &Ui, grid: &Grid, model: &Model, scale: &mut Scale) {
+pub(super) fn show(ui: &mut Ui, grid: &Grid, model: &Model, scale: &mut Scale, commands: &mut Commands) {
     let p = palette(ui.ctx());
     let rect = grid.timeline;
     ui.painter().rect_filled(rect, 0.0, p.panel);
@@ -54,14 +57,19 @@ pub(super) fn show(ui: &Ui, grid: &Grid, model: &Model, scale: &mut Scale) {
     response.widget_info(|| WidgetInfo::labeled(Role::GraphicsObject, true, sentence(model, &stack)));
     let range = scale.update(&stack, ui.input(|i| i.time));
     let chart = chart::Chart { plot, range, second: model.ledger().second() };
-    chart.grid(ui.painter(), scale_right, p);
-    let stale = !model.status.is_current();
-    chart.columns(ui.painter(), &stack, stale, p);
-    chart.gaps(ui.painter(), model.ledger().gaps(), p);
-    chart.times(ui.painter(), model, p);
-    let pointed = response.hover_pos().and_then(|at| chart.second_at(at.x));
-    if let Some(index) = pointed {
-        chart.hairline(ui.painter(), index, p);
+    let mut pointed = None;
+    if model.screen.chart_as_table {
+        table::show(ui, plot.with_min_y(rect.top() + 8.0).with_max_y(rect.bottom()), model, &stack);
+    } else {
+        chart.grid(ui.painter(), scale_right, p);
+        chart.columns(ui.painter(), &stack, !model.status.is_current(), p);
+        chart.gaps(ui.painter(), model.ledger().gaps(), p);
+        chart.times(ui.painter(), model, p);
+        marks::show(ui, &chart, model, commands);
+        pointed = response.hover_pos().and_then(|at| chart.second_at(at.x));
+        if let Some(index) = pointed {
+            chart.hairline(ui.painter(), index, p);
+        }
     }
     if let Some(legend) = grid.legend {
         let field = Rect::from_min_max(pos2(legend, rect.top() + 1.0), rect.max);
@@ -73,12 +81,15 @@ fn heading(ui: &Ui, rect: Rect, model: &Model, p: &Palette) {
     let left = rect.left() + 16.0;
     let at = pos2(left, rect.top() + 18.0);
     paint::text(ui.painter(), at, Side::Left, Type::BodyStrong, p.text, text::TIMELINE);
-    let selection = model.screen.selected.is_some();
-    let caption = if selection { text::TIMELINE_SELECTION } else { text::TIMELINE_ALL };
+    let caption = match (model.screen.selected.is_some(), model.screen.chart_alone) {
+        (true, true) => words::ALONE,
+        (true, false) => text::TIMELINE_SELECTION,
+        (false, _) => text::TIMELINE_ALL,
+    };
     let at = pos2(left, rect.top() + 37.0);
     paint::text(ui.painter(), at, Side::Left, Type::Caption, p.text3, caption);
     let at = pos2(left, rect.top() + 55.0);
-    let window = format!("Last {}", text::head::WINDOW);
+    let window = words::last(text::head::WINDOW);
     paint::text(ui.painter(), at, Side::Left, Type::Caption, p.text3, window);
 }
 
@@ -129,7 +140,7 @@ fn sentence(model: &Model, stack: &Stack) -> String {
     let ledger = model.ledger();
     let end = ledger.now();
     let begin = end.plus_nanos(-(stack::SECONDS as i64) * 1_000_000_000);
-    let who = stack.layers.iter().find(|l| l.selected).map_or("All programs", |l| l.name.as_str());
+    let who = stack.layers.iter().find(|l| l.selected).map_or(words::ALL_PROGRAMS, |l| l.name.as_str());
     let totals = stack.totals();
     let peak = |of: fn(&crate::model::series::Both) -> f64| {
         let (second, value) = totals
@@ -138,17 +149,12 @@ fn sentence(model: &Model, stack: &Stack) -> String {
             .enumerate()
             .fold((0, 0.0), |best, (i, v)| if v > best.1 { (i, v) } else { best });
         if value <= 0.0 {
-            return "none".to_owned();
+            return words::NO_PEAK.to_owned();
         }
         let at = i64::from(second_of(begin)) + second as i64;
         let at = sekhmet_common::time::Timestamp(at * 1_000_000_000);
-        format!("peak {} at {}", numbers::rate(value).joined(), times::minute(at, &model.zone))
+        words::peak(&numbers::rate(value).joined(), &times::minute(at, &model.zone))
     };
-    format!(
-        "{who}, {} to {}: download {}; upload {}.",
-        times::minute(begin, &model.zone),
-        times::minute(end, &model.zone),
-        peak(|b| b.down),
-        peak(|b| b.up)
-    )
+    let [from, to] = [begin, end].map(|at| times::minute(at, &model.zone));
+    words::sentence(who, [&from, &to], &peak(|b| b.down), &peak(|b| b.up))
 }

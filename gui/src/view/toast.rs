@@ -6,7 +6,7 @@ use crate::{
     command::{Command, Commands},
     icons,
     model::Model,
-    text::rule,
+    text::{key, rule},
     theme::{Type, palette},
     widget::{
         button::{self, Look},
@@ -46,7 +46,7 @@ pub(super) fn show(ui: &Ui, field: Rect, model: &Model, commands: &mut Commands)
             let x = cap - 8.0 - paint::width(painter, Type::Body, rule::UNDO) - 24.0;
             let id = ui.scope_id().with("undo");
             let response = button::button(ui, x, middle, id, Look::Outline, None, rule::UNDO);
-            button::key_cap(ui, cap, middle, "U", p);
+            button::key_cap(ui, cap, middle, key::U, p);
             if response.clicked() {
                 commands.push(Command::Undo);
             }

@@ -83,7 +83,7 @@ fn search(ui: &mut Ui, field: Rect, model: &Model, shown: &mut Shown, commands: 
     let end = pos2(field.right() - 18.0, middle);
     if model.screen.search.is_empty() {
         let (w, p) = (18.0, palette(ui.ctx()));
-        button::key_cap(ui, end.x - w / 2.0, middle, "/", p);
+        button::key_cap(ui, end.x - w / 2.0, middle, text::key::SLASH, p);
     } else if button::icon_button(ui, end, Id::unique("clear search"), icons::CLOSE, text::CLEAR_SEARCH)
         .clicked()
     {
@@ -207,6 +207,10 @@ fn menu(ui: &Ui, centre: egui::Pos2, model: &Model, commands: &mut Commands) {
         let mut local = model.screen.local;
         if ui.checkbox(&mut local, text::MENU_LOCAL).clicked() {
             commands.push(Command::ShowLocal(local));
+        }
+        let mut alerts = model.alerts.is_on();
+        if ui.checkbox(&mut alerts, text::secrets::MENU_ALERTS).clicked() {
+            commands.push(Command::SetAlerts(alerts));
         }
         if model.own_only() && ui.button(text::SHOW_ALL).clicked() {
             commands.push(Command::ShowAll);

@@ -71,6 +71,18 @@ pub fn button(ui: &Ui, x: f32, middle: f32, id: Id, look: Look, icon: Option<&st
     response
 }
 
+/// A button that cannot be pressed at present. Its words stay legible.
+pub fn disabled(ui: &Ui, x: f32, middle: f32, id: Id, label: &str) {
+    let p = palette(ui.ctx());
+    let painter = ui.painter();
+    let width = paint::width(painter, Type::BodyMedium, label) + 24.0;
+    let rect = Rect::from_min_size(pos2(x, middle - 14.0), vec2(width, 28.0));
+    painter.rect_stroke(rect, 4.0, Stroke::new(1.0, p.line), StrokeKind::Inside);
+    paint::text(painter, rect.center(), Side::Centre, Type::BodyMedium, p.text3, label);
+    let response = ui.interact(rect, id, Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Button, false, label));
+}
+
 /// A quiet button that is only an icon, 28 by 28.
 pub fn icon_button(ui: &Ui, centre: egui::Pos2, id: Id, icon: &str, label: &str) -> Response {
     let p = palette(ui.ctx());

@@ -9,6 +9,8 @@ use sekhmet_gui::{
     app::App,
     link::{Link, Update},
     model::requests::{Ticket, Wish},
+    notify::{Desktop, Silent},
+    preferences::Preferences,
     settings::Settings,
 };
 
@@ -52,13 +54,19 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(size: [f32; 2]) -> Self {
+        Self::desktop(size, Box::new(Silent), Preferences::default())
+    }
+
+    /// A window that tells a desktop of what the desktop should hear.
+    pub(crate) fn desktop(size: [f32; 2], desktop: Box<dyn Desktop>, preferences: Preferences) -> Self {
         let hand = Hand::default();
         hand.0.borrow_mut().now = scene::at(0);
         let link = hand.clone();
-        let harness = Harness::builder()
-            .with_size(size)
-            .allow_missing_glyphs()
-            .build_eframe(move |creation| App::new(&creation.egui_ctx, Box::new(link), &Settings::default()));
+        let harness =
+            Harness::builder().with_size(size).allow_missing_glyphs().build_eframe(move |creation| {
+                App::new(&creation.egui_ctx, Box::new(link), &Settings::default())
+                    .with_desktop(desktop, preferences)
+            });
         Self { hand, harness }
     }
 

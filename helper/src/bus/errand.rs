@@ -2,7 +2,7 @@
 
 mod watchlist;
 
-use sekhmet_common::{display::cut_middle, rule::RuleId};
+use sekhmet_common::{bus::WATCHLIST, display::cut_middle, rule::RuleId};
 use zbus::{Connection, Message};
 
 use crate::{
@@ -64,6 +64,20 @@ pub enum Task {
     Rules(RulesRequest),
     /// Something about the watchlist.
     Watchlist(WatchlistRequest),
+}
+
+impl Task {
+    /// Reads a call of one of the methods of an interface; nothing for another method. Without an interface it is one
+    /// about rules.
+    ///
+    /// # Errors
+    /// [`CallError`] for arguments that the method does not take.
+    pub fn parse(interface: &str, member: &str, call: &Message) -> Option<Result<Self, CallError>> {
+        if interface == WATCHLIST {
+            return Some(WatchlistRequest::parse(member, call)?.map(Self::Watchlist));
+        }
+        Some(RulesRequest::parse(member, call)?.map(Self::Rules))
+    }
 }
 
 /// A call that was admitted and taken apart.

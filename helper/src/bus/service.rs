@@ -26,10 +26,8 @@ use crate::{
             CallError, NO_METHOD, READ_ONLY, UNKNOWN_INTERFACE, UNKNOWN_OBJECT, UNKNOWN_PROPERTY, WRONG_ARGS,
             answer, next,
         },
-        rules::RulesRequest,
         shared::Shared,
         stream::frames,
-        watchlist::WatchlistRequest,
     },
     engine::input::{ClientId, Effect, Input, Scope},
 };
@@ -217,13 +215,9 @@ impl<'a> Service<'a> {
             ("org.freedesktop.DBus.Properties" | "", "Set") => {
                 return Err(CallError::Standard(READ_ONLY, "every property is read-only"));
             }
-            (RULES | "", _) => {
-                let request = RulesRequest::parse(member, call).ok_or(NO_METHOD)??;
-                self.run_errand(Task::Rules(request), call, caller, place, now)?;
-            }
-            (WATCHLIST, _) => {
-                let request = WatchlistRequest::parse(member, call).ok_or(NO_METHOD)??;
-                self.run_errand(Task::Watchlist(request), call, caller, place, now)?;
+            (RULES | WATCHLIST | "", _) => {
+                let task = Task::parse(interface, member, call).ok_or(NO_METHOD)??;
+                self.run_errand(task, call, caller, place, now)?;
             }
             _ => return Err(NO_METHOD),
         }

@@ -3,18 +3,18 @@
 //! Each verb changes the mirror by an event and says that event to the scopes that see its subject *at that
 //! moment*. Nothing is filtered later, so nothing can be filtered by a later truth.
 
+mod files;
+
 use std::collections::BTreeMap;
 
 use sekhmet_common::{
     event::{Event, FlowCounters},
-    file::{AccessId, Contact, ContactId, FileAccess},
     flow::{Counters, EndReason, Flow, FlowId, FlowState},
     mirror::Mirror,
     process::{Process, ProcessId},
     refusal::{Refusal, RefusalId},
     rule::{RuleEnd, RuleId, Subject},
     time::Timestamp,
-    watch::{Entry, EntryId},
 };
 
 use super::{
@@ -89,11 +89,7 @@ impl Ledger {
         if process.exited_at.is_none() {
             self.totals.take(owner, Sum::PROCESS);
         }
-        let accesses: Vec<AccessId> = self.mirror.accesses_of(id).map(|access| access.id).collect();
-        for access in accesses {
-            let contacts: Vec<ContactId> = self.mirror.contacts_after(access).map(|c| c.id).collect();
-            self.owners.forget_access(access, &contacts);
-        }
+        self.forget_owners_of_accesses(id);
         self.tell(owner, &Event::ProcessGone { at, id });
         self.owners.set(id, None);
         for view in self.views.values_mut() {
@@ -249,58 +245,6 @@ impl Ledger {
         self.tell(owner, &Event::RefusalGone { at, id });
     }
 
-    /// Lists an entry of the watchlist, or tells its news, to those who may see it.
-    pub(super) fn watch(&mut self, at: Timestamp, entry: &Entry) {
-        self.owners.set_entry(entry);
-        self.tell_of_entry(entry.id, &Event::WatchEntryAdded { at, entry: entry.clone() });
-    }
-
-    /// Tells that an entry is gone.
-    pub(super) fn unwatch(&mut self, at: Timestamp, id: EntryId) {
-        self.tell_of_entry(id, &Event::WatchEntryRemoved { at, id });
-        self.owners.forget_entry(id);
-    }
-
-    /// Tells an access, or its count so far. Beside those who see everything one user may learn of it, if anybody;
-    /// whoever that is when it is told first stays so.
-    pub(super) fn tell_access(&mut self, at: Timestamp, access: FileAccess, shown_to: Option<u32>) {
-        if self.mirror.access(access.id).is_none() {
-            self.owners.show_access(access.id, shown_to);
-        }
-        let shown_to = self.owners.shown_access(&access);
-        self.tell(shown_to, &Event::FileAccessed { at, access });
-    }
-
-    /// Takes an access off the list, and what came after it.
-    pub(super) fn forget_access(&mut self, at: Timestamp, id: AccessId) {
-        let Some(access) = self.mirror.access(id) else { return };
-        let shown_to = self.owners.shown_access(access);
-        let contacts: Vec<ContactId> = self.mirror.contacts_after(id).map(|contact| contact.id).collect();
-        self.tell(shown_to, &Event::FileAccessGone { at, id });
-        self.owners.forget_access(id, &contacts);
-    }
-
-    /// Tells whom a program reached after an access. Those learn of it who know the access and its process.
-    pub(super) fn tell_contact(&mut self, at: Timestamp, contact: Contact) {
-        let Some(access) = self.mirror.access(contact.access) else { return };
-        if self.mirror.contacts_after(contact.access).all(|known| known.id != contact.id) {
-            let reader = self.owners.shown_access(access);
-            let shown_to = reader.filter(|_| self.owners.of(contact.process) == reader);
-            self.owners.show_contact(contact.id, shown_to);
-        }
-        let shown_to = self.owners.shown_contact(&contact, access);
-        self.tell(shown_to, &Event::ContactAfter { at, contact });
-    }
-
-    fn tell_of_entry(&mut self, id: EntryId, event: &Event) {
-        self.mirror.apply(event);
-        for (&scope, view) in &mut self.views {
-            if self.owners.sees_entry(scope, id) {
-                view.say(event.clone());
-            }
-        }
-    }
-
     fn tell_of_rule(&mut self, id: RuleId, event: &Event) {
         self.mirror.apply(event);
         for (&scope, view) in &mut self.views {
@@ -375,14 +319,7 @@ impl Ledger {
         for refusal in self.mirror.refusals_of(Some(id)) {
             view.say(Event::Refused { at, refusal: refusal.clone() });
         }
-        for access in self.mirror.accesses_of(id) {
-            if self.owners.sees_access(scope, access) {
-                view.say(Event::FileAccessed { at, access: access.clone() });
-                let contacts = self.mirror.contacts_after(access.id);
-                let shown = contacts.filter(|contact| self.owners.sees_contact(scope, contact, access));
-                shown.for_each(|contact| view.say(Event::ContactAfter { at, contact: contact.clone() }));
-            }
-        }
+        files::reveal(view, &self.mirror, &self.owners, scope, at, id);
         // Opening the flows counted their bytes once more; the totals set that right.
         view.recounted(id);
         for child in self.mirror.children_of(id) {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sekhmet_common::{event::Event, mirror::Others, time::Timestamp};
+use sekhmet_common::{coverage::Source, event::Event, mirror::Others, time::Timestamp};
 
 use super::{
     Engine,
@@ -106,6 +106,16 @@ impl Engine {
                 out.push(Effect::Snapshot { client, events: events.clone() });
             }
         }
+    }
+
+    /// Replaces the line of the coverage about how rules are kept. It is the last one.
+    pub(super) fn note_keeping(&mut self, now: Timestamp, line: Source) {
+        let mode = self.ledger.mirror().header().map(|h| h.mode).unwrap_or_default();
+        let mut sources = self.ledger.mirror().coverage().to_vec();
+        sources.truncate(sources.len() - usize::from(self.keeping.is_some() && !sources.is_empty()));
+        sources.push(line.clone());
+        self.keeping = Some(line);
+        self.ledger.announce(&Event::Coverage { at: now, mode, sources });
     }
 
     /// Tells the balance and the status at most once a second, and only what is new.

@@ -65,6 +65,8 @@ pub(super) struct Rules {
     refusals: Refusals,
     /// Whom a former helper bound, until they are known: their parents may have ended.
     bound_before: BTreeMap<ProcessKey, Vec<RuleId>>,
+    /// Processes that were bound by what they execute, and whose open sockets nobody has seen to yet.
+    to_follow: BTreeSet<ProcessKey>,
     /// What is to be said or done at the end of this step.
     orders: Vec<Effect>,
 }
@@ -172,9 +174,15 @@ impl Engine {
                 let left = expires_at.nanos_since(now);
                 self.deadlines.after(left, Due::RuleOver(id));
             }
+            self.rules.refusals.count_on(id, kept.rule.hits);
             self.ledger.add_rule(now, &kept);
             self.rules.entries.insert(id, Entry { kept, stage: Stage::InForce });
         }
+    }
+
+    /// A mark of a rule that is gone may still be on a socket: rules to come have other numbers.
+    pub(super) fn continue_after(&mut self, number: u32) {
+        self.rules.last_number = self.rules.last_number.max(number);
     }
 
     fn freeze_rule(&self, draft: &Draft) -> FreezeResult {

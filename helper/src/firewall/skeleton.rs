@@ -144,7 +144,8 @@ const BODY: &str = "\
 	}
 ";
 
-/// The part that needs nft_socket (Linux 4.18).
+/// The part that needs nft_socket (Linux 4.18). ICMP and ICMPv6 are numbers here: the latter's name is looked up in
+/// protocols(5), which small systems do not have, and without it nothing inbound would be refused by the table.
 const INBOUND: &str = "\
 	chain in {
 		type filter hook input priority -160; policy accept;
@@ -175,7 +176,7 @@ const INBOUND: &str = "\
 		tcp flags & (syn | ack) != syn accept
 		ip saddr . udp sport . udp dport @asked4 accept
 		ip6 saddr . udp sport . udp dport @asked6 accept
-		meta l4proto { icmp, ipv6-icmp } accept
+		meta l4proto { 1, 58 } accept
 	}
 ";
 

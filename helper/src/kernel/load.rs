@@ -145,12 +145,8 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     drop(bytes);
     let mut loader = EbpfLoader::new();
     loader.btf(Some(&types)).override_global(ABI_SYMBOL, &ABI_VERSION, true);
-    let (net_ns, tgid) = (policy::own_net_ns(), std::process::id());
-    let cookie = policy::own_net_cookie();
-    loader
-        .override_global("HOST_NET_COOKIE", &cookie, true)
-        .override_global("HOST_NET_NS", &net_ns, true)
-        .override_global("HELPER_TGID", &tgid, true);
+    let (net_ns, cookie) = (policy::own_net_ns(), policy::own_net_cookie());
+    loader.override_global("HOST_NET_COOKIE", &cookie, true).override_global("HOST_NET_NS", &net_ns, true);
     loader.map_max_entries("EVENTS", options.events_bytes).map_max_entries("FLOWS", options.flows_max);
     loader.map_max_entries("FILES", options.files_bytes);
     for (name, value) in &globals {

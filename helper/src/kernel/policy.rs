@@ -4,6 +4,7 @@
 //! those for other processes' sockets: `CAP_SYS_PTRACE` and `CAP_NET_ADMIN`.
 
 mod destroy;
+mod following;
 mod held;
 mod inherited;
 mod own;
@@ -26,7 +27,11 @@ use sekhmet_common::kernel::{
     policy::{BOUND_MAX, RULES_MAX},
 };
 
-pub use self::{inherited::Inherited, sockets::Enforced};
+use self::following::{Patrol, Walker};
+pub use self::{
+    inherited::{FormerMarks, Inherited},
+    sockets::Enforced,
+};
 use super::{
     attach::Links,
     load::{LoadError, take_hash, take_typed},
@@ -58,7 +63,7 @@ pub enum PolicyError {
     #[error("there is no rule {0}")]
     NoRule(u32),
     /// The process or program is bound to as many rules as it can be.
-    #[error("this is bound to {BOUND_MAX} rules already")]
+    #[error("{BOUND_MAX} rules apply to it already, which is the most: take one of them away first")]
     TooManyRules,
     /// There are children faster than they can be bound; what was bound stays so.
     #[error("the family grows faster than it can be bound")]
@@ -81,6 +86,13 @@ pub struct Policies {
     /// The same two maps, to be read whole.
     all_processes: OwnedFd,
     all_programs: OwnedFd,
+    /// The socket storage in which a bound socket has its binding.
+    bound_sockets: OwnedFd,
+    /// The same of former helpers, until open sockets have followed for the first time.
+    former: Vec<FormerMarks>,
+    has_settled: bool,
+    walker: Walker,
+    patrol: Patrol,
     /// What stands in `switch`.
     now: Switch,
     /// What stands in `rules`, by slot.
@@ -119,6 +131,12 @@ impl Policies {
         let (Ok(all_processes), Ok(all_programs)) = (copy(&processes), copy(&programs)) else {
             return Err(LoadError::Map("POLICIES"));
         };
+        let Some(Ok(bound_sockets)) = ebpf.map("BOUND_SOCKETS").map(|map| match map {
+            aya::maps::Map::SkStorage(data) => copy(data),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }) else {
+            return Err(LoadError::Map("BOUND_SOCKETS"));
+        };
         let hooks = links.hooks.iter().map(|(name, link)| Ok((*name, link.try_clone()?)));
         let hooks = hooks.collect::<io::Result<_>>().map_err(|_full| LoadError::Map("POLICIES"))?;
         let refused = outcomes.iter().filter(|outcome| !outcome.attached());
@@ -132,6 +150,11 @@ impl Policies {
                 .map_err(|_other| LoadError::Map("PROGRAMS"))?,
             all_processes,
             all_programs,
+            bound_sockets,
+            former: Vec::new(),
+            has_settled: false,
+            walker: Walker::new(ebpf),
+            patrol: Patrol::default(),
             now: Switch::default(),
             standing: Map::new(),
             tasks,
@@ -150,6 +173,11 @@ impl Policies {
     /// The programs that are missing for a block to hold. If there is one, nothing should be blocked here.
     pub fn missing(&self) -> &[&'static str] {
         &self.missing
+    }
+
+    /// Takes over what former helpers knew of sockets, for the first [`Self::enforce`].
+    pub fn take_over(&mut self, marks: Vec<FormerMarks>) {
+        self.former = marks;
     }
 
     /// Whether the firewall acts on marks. If not, the programs refuse connections themselves, also in this network

@@ -15,6 +15,8 @@ use std::{
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
+    coverage::{Source, SourceStatus},
+    display::Text,
     flow::Counters,
     kernel::{FlowKey, FlowValue, ProcessKey, Residue, kind, policy::REFUSALS_MAX, stat},
 };
@@ -50,10 +52,11 @@ pub const INTERVAL_WATCHED: Duration = Duration::from_secs(1);
 pub const INTERVAL_ALONE: Duration = Duration::from_secs(5);
 
 /// Counters of what must not happen to rules, and what it means.
-const GAPS: [(u32, &str); 3] = [
+const GAPS: [(u32, &str); 4] = [
+    (stat::POLICY_MAP_FULL, "processes are not blocked as they should be: too many are"),
     (
-        stat::POLICY_MAP_FULL,
-        "processes are not blocked as they should be: too many are, or by too many rules",
+        stat::POLICY_FULL,
+        "processes or sockets are not blocked by all rules that apply to them: four apply already",
     ),
     (stat::SOCKET_UNBOUND, "sockets are not blocked as they should be: the kernel has no memory for them"),
     (stat::REFUSAL_MAP_FULL, "refusals are not told: there are too many different ones"),
@@ -321,6 +324,10 @@ impl Worker {
             let Ok(count) = self.kernel.stat(*counter) else { continue };
             if count > *told {
                 tracing::warn!(count, what);
+                if *told == 0 {
+                    self.kernel.note(gap(what));
+                    self.outbox.set_coverage(self.kernel.mode(), self.kernel.sources());
+                }
                 *told = count;
             }
         }
@@ -402,6 +409,17 @@ fn tell_files(accesses: &mut VecDeque<Box<FileSeen>>, until_ns: u64, clock: Cloc
             Some(sight) => outbox.push_record(kind::FILE, Observation::File(sight)),
             None => outbox.filter(kind::FILE),
         }
+    }
+}
+
+/// The line on the coverage panel about one of [`GAPS`].
+fn gap(what: &'static str) -> Source {
+    Source {
+        capability: "every rule in force".into(),
+        source: "kernel programs".into(),
+        status: SourceStatus::Reduced,
+        cost: Text::default(),
+        reason: what.into(),
     }
 }
 

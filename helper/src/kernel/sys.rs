@@ -10,6 +10,7 @@ use std::{
 use sekhmet_common::kernel::Plain;
 
 /// Commands (`enum bpf_cmd`).
+const LOOKUP: libc::c_long = 1;
 const UPDATE: libc::c_long = 2;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
 const RAW_TRACEPOINT_OPEN: libc::c_long = 17;
@@ -110,6 +111,77 @@ pub(super) fn change<K: Plain, V: Plain>(map: BorrowedFd<'_>, key: &K, value: &V
         Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(e) => Err(e),
     }
+}
+
+/// What a map of socket storage (`BPF_MAP_TYPE_SK_STORAGE`) has for a socket, if it has something.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn of_socket<V: Plain + Default>(
+    map: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+) -> io::Result<Option<V>> {
+    let mut value = V::default();
+    let key = socket.as_raw_fd();
+    let attr = ElementAttr {
+        map: number(map.as_raw_fd()),
+        key: (&raw const key).expose_provenance() as u64,
+        value: (&raw mut value).expose_provenance() as u64,
+        ..ElementAttr::default()
+    };
+    // SAFETY: the key is a descriptor, as this kind of map wants it; the value is live and of the map's own size,
+    // which was checked when it was loaded or taken over.
+    match unsafe { bpf(LOOKUP, &attr) } {
+        Ok(_) => Ok(Some(value)),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Changes what a map of socket storage has for a socket; whether it had something.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn change_of_socket<V: Plain>(
+    map: BorrowedFd<'_>,
+    socket: BorrowedFd<'_>,
+    value: &V,
+) -> io::Result<bool> {
+    let key = socket.as_raw_fd();
+    let attr = ElementAttr {
+        map: number(map.as_raw_fd()),
+        key: (&raw const key).expose_provenance() as u64,
+        value: core::ptr::from_ref(value).expose_provenance() as u64,
+        flags: EXIST,
+        ..ElementAttr::default()
+    };
+    // SAFETY: as in `of_socket`.
+    match unsafe { bpf(UPDATE, &attr) } {
+        Ok(_) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+/// Binds an iterator program over tasks to one process, by its number in this process's PID namespace
+/// (`bpf_iter_link_info.task`, since Linux 6.1). An older kernel may take it and walk all.
+///
+/// # Errors
+/// What the kernel says.
+pub(super) fn link_process_iterator(program: BorrowedFd<'_>, tgid: u32) -> io::Result<OwnedFd> {
+    // tid, pid, pid_fd, and what the union has beyond.
+    let info = [0, tgid, 0, 0];
+    let attr = LinkAttr {
+        program: number(program.as_raw_fd()),
+        attach_type: TRACE_ITER,
+        iter_info: info.as_ptr().expose_provenance() as u64,
+        iter_info_length: 12,
+        ..LinkAttr::default()
+    };
+    // SAFETY: the attribute and what it points to outlive the call.
+    let fd = unsafe { bpf(LINK_CREATE, &attr)? };
+    // SAFETY: this command returns a new descriptor that is ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Binds an iterator program, to a map for those that walk one (`BPF_LINK_CREATE`, since Linux 5.8; maps 5.9).

@@ -2,10 +2,16 @@
 //!
 //! A change is done whole or undone. Its parts do not know each other; their order is here.
 
+mod disk;
 mod judge;
 mod lasting;
 
-use std::{io, sync::Arc, thread, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender};
 use sekhmet_common::{
@@ -14,6 +20,7 @@ use sekhmet_common::{
     rule::{Answer, Extent, Rule, RuleId, Ways},
 };
 
+use self::disk::Disk;
 pub use self::judge::{Bound, Judge};
 use crate::{
     engine::input::{
@@ -27,6 +34,9 @@ use crate::{
 
 /// How often a table that others can remove is looked after.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often sockets are looked for that changed hands, while a rule is in force.
+const PATROL_EVERY: Duration = Duration::from_millis(200);
 
 /// What is in force again after a restart.
 #[derive(Debug, Default)]
@@ -42,13 +52,17 @@ pub struct Enforcer {
     judge: Box<dyn Judge>,
     firewall: Option<Box<dyn Firewall>>,
     hold: Option<Hold>,
-    store: Option<Store>,
+    disk: Disk,
     kept: Arc<[KeptRule]>,
     /// Where refused packets are told.
     seen: Sender<Input>,
     packets: Option<firewall::Reader>,
     listens: bool,
     put_back: u64,
+    /// Whether the table is one that a former helper made.
+    is_adopted: bool,
+    /// Whether the last patrol failed, and that was said.
+    is_patrol_vain: bool,
     /// What the service manager keeps for the next helper.
     keeping: Option<Keeping>,
 }
@@ -67,12 +81,14 @@ impl Enforcer {
             judge,
             firewall,
             hold: None,
-            store,
+            disk: Disk::new(store),
             kept,
             seen,
             packets: None,
             listens: false,
             put_back: 0,
+            is_adopted: false,
+            is_patrol_vain: false,
             keeping: None,
         }
     }
@@ -112,6 +128,7 @@ impl Enforcer {
                 }
             }
         }
+        self.count_former(&mut rules);
         let bound = self.bind_inherited(&rules, bound);
         // Once for all: until then the programs of the former helper refuse.
         if !rules.is_empty()
@@ -131,32 +148,55 @@ impl Enforcer {
     pub fn apply(&mut self, change: &Change) -> Result<Applied, String> {
         let before = Arc::clone(&self.kept);
         if let Some(keep) = &change.keep {
-            self.keep(keep)?;
+            let kept = self.disk.keep(keep);
+            self.tell_keeping();
+            match (kept, &change.step) {
+                // A block that would be forgotten is refused.
+                (Err(reason), ChangeStep::Add(_)) => return Err(reason),
+                // That one ends, or holds also for a program's new file, does not depend on a disk.
+                (Err(reason), _) => tracing::error!(reason, "what is on the disk is not what is in force"),
+                (Ok(()), _) => {}
+            }
+            self.kept = Arc::clone(keep);
         }
         let done = match &change.step {
             ChangeStep::Add(binding) => self.enforce(binding).inspect_err(|_reason| {
                 self.lift(&[binding.rule.id]);
             }),
             ChangeStep::Extend(binding) => self.enforce(binding),
+            ChangeStep::Follow(processes) => self.judge.follow(processes).map(|()| Applied::default()),
             ChangeStep::Remove(ids) => {
                 self.lift(ids);
                 Ok(Applied::default())
             }
         };
-        if done.is_err()
-            && change.keep.is_some()
-            && let Err(reason) = self.keep(&before)
-        {
-            tracing::error!(reason, "a rule that is not in force is still on the disk");
+        if done.is_err() && change.keep.is_some() {
+            if let Err(reason) = self.disk.keep(&before) {
+                tracing::error!(reason, "a rule that is not in force is still on the disk");
+            }
+            self.kept = before;
+            self.tell_keeping();
         }
         self.keep_or_clear();
         done
+    }
+
+    /// Sees to sockets that blocked processes have received.
+    pub fn patrol(&mut self) {
+        let seen_to = self.judge.patrol();
+        if let Err(reason) = &seen_to
+            && !self.is_patrol_vain
+        {
+            tracing::warn!(reason, "sockets that blocked processes receive are not blocked");
+        }
+        self.is_patrol_vain = seen_to.is_err();
     }
 
     /// Puts the firewall's table back if somebody removed or changed it, and makes up for what the service manager
     /// could not be told.
     pub fn look_after(&mut self) {
         self.look_after_table();
+        self.make_up_on_disk();
         self.keep_or_clear();
     }
 
@@ -280,14 +320,6 @@ impl Enforcer {
             Err(error) => tracing::warn!(%error, "refused packets are counted, but not told"),
         }
     }
-
-    fn keep(&mut self, rules: &Arc<[KeptRule]>) -> Result<(), String> {
-        if let Some(store) = &self.store {
-            store.keep(rules).map_err(|error| escape(error.to_string().as_bytes()))?;
-        }
-        self.kept = Arc::clone(rules);
-        Ok(())
-    }
 }
 
 fn sight(packet: &firewall::RefusedPacket) -> RefusedSight {
@@ -334,8 +366,22 @@ pub fn start(
     done: Sender<Input>,
 ) -> io::Result<thread::JoinHandle<()>> {
     thread::Builder::new().name("rules".into()).spawn(move || {
+        let began = Instant::now();
+        let (mut next_look, mut next_patrol) = (began + LOOK_EVERY, began + PATROL_EVERY);
         loop {
-            match changes.recv_timeout(LOOK_EVERY) {
+            // Also while changes come in all the time.
+            let now = Instant::now();
+            if now >= next_look {
+                enforcer.look_after();
+                next_look = now + LOOK_EVERY;
+            }
+            let is_idle = enforcer.judge.is_idle();
+            if now >= next_patrol && !is_idle {
+                enforcer.patrol();
+                next_patrol = now + PATROL_EVERY;
+            }
+            let wake = if is_idle { next_look } else { next_look.min(next_patrol) };
+            match changes.recv_deadline(wake) {
                 Ok(change) => {
                     let result = enforcer.apply(&change);
                     if let Err(reason) = &result {
@@ -345,7 +391,7 @@ pub fn start(
                         return;
                     }
                 }
-                Err(RecvTimeoutError::Timeout) => enforcer.look_after(),
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
         }

@@ -1,7 +1,7 @@
 //! What outlives the helper: descriptors that the service manager keeps while a rule is in force.
 //!
 //! One is the socket that owns the firewall's table. The other is a parcel: a socket in whose queue lies one message
-//! with the links of all kernel programs and the map of bound processes. As one descriptor they are kept and let go
+//! with the links of all kernel programs and the maps of bound processes and sockets. As one descriptor they are kept and let go
 //! in one step, so that at no moment a part of one helper's programs works with a part of another's; and they need
 //! not count against `FileDescriptorStoreMax=`.
 
@@ -16,7 +16,7 @@ use std::{
 use sd_notify::NotifyState;
 
 pub(super) use self::received::receive;
-use crate::kernel::policy::Inherited;
+use crate::kernel::policy::{FormerMarks, Inherited};
 
 /// Name of the firewall's socket.
 const TABLE: &str = "nft";
@@ -31,6 +31,8 @@ pub(super) struct Left {
     pub(super) tables: Vec<OwnedFd>,
     /// The bound processes, of each helper of which there is a parcel.
     pub(super) bound: Vec<Inherited>,
+    /// What each of them knew of sockets.
+    pub(super) marks: Vec<FormerMarks>,
     parcels: Vec<&'static str>,
 }
 
@@ -54,12 +56,16 @@ impl Left {
             }
         };
         // The links are held by the parcel; nobody has to do anything with them.
-        for (_, map) in things.into_iter().filter(|(name, _)| Inherited::is_named(name)) {
-            match Inherited::verify(map) {
-                Ok(bound) => self.bound.push(bound),
-                Err(reason) => {
-                    tracing::warn!(name, reason, "a kept map is not what it should be; it is not used")
-                }
+        for (thing, map) in things {
+            let taken = if Inherited::is_named(&thing) {
+                Inherited::verify(map).map(|bound| self.bound.push(bound))
+            } else if FormerMarks::is_named(&thing) {
+                FormerMarks::verify(map).map(|marks| self.marks.push(marks))
+            } else {
+                Ok(())
+            };
+            if let Err(reason) = taken {
+                tracing::warn!(name, reason, "a kept map is not what it should be; it is not used");
             }
         }
     }

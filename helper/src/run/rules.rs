@@ -31,8 +31,11 @@ impl Rules {
     /// Opens everything and puts the rules into force that were kept. Returns when they are, and when nothing depends
     /// on what a former helper left any more.
     pub(super) fn prepare(policies: Option<Policies>, left: Left, seen: &Sender<Input>) -> io::Result<Self> {
-        let store = open_store();
-        let Some(policies) = policies.filter(can_hold) else {
+        let (store, no_store) = match open_store() {
+            Ok(store) => (Some(store), None),
+            Err(reason) => (None, Some(reason)),
+        };
+        let Some(mut policies) = policies.filter(can_hold) else {
             tracing::warn!("nothing can be blocked on this machine");
             if !left.is_empty() {
                 // Known blocks stay: they would end here without anybody having said so.
@@ -43,6 +46,7 @@ impl Rules {
             return Ok(Self { enforcer: None, first: vec![Input::CanEnforce(false)] });
         };
         let mut left = left;
+        policies.take_over(std::mem::take(&mut left.marks));
         let firewall = NftFirewall::open().inspect_err(
             |error| tracing::warn!(error = %escape(error.to_string().as_bytes()), "no firewall"),
         );
@@ -57,6 +61,7 @@ impl Rules {
         let keeping = Keeping::new(keeping::to_manager(), &left, is_adopted);
         let mut enforcer = Enforcer::new(Box::new(policies), firewall, store, seen.clone())
             .listening()
+            .having_found(kept.warnings.into_iter().chain(no_store).collect())
             .leaving_behind(keeping, is_adopted);
         let bound: Vec<Box<dyn Bound>> =
             left.bound.into_iter().map(|b| Box::new(b) as Box<dyn Bound>).collect();
@@ -66,6 +71,8 @@ impl Rules {
             Input::CanEnforce(true),
             Input::RulesKept(in_force.rules),
             Input::BoundBefore(in_force.bound),
+            Input::LastNumber(kept.last_number),
+            Input::Keeping(enforcer.keeping_line()),
         ];
         Ok(Self { enforcer: Some(enforcer), first })
     }
@@ -96,16 +103,17 @@ fn can_hold(policies: &Policies) -> bool {
     missing.is_empty()
 }
 
-fn open_store() -> Option<Store> {
+/// The place where rules are kept, or why there is none.
+fn open_store() -> Result<Store, String> {
     let Some(dir) = store::state_dir() else {
         tracing::info!("no state folder: rules end with the helper");
-        return None;
+        return Err("the helper was given no state folder".into());
     };
-    Store::open(&dir, store::boot_id())
-        .inspect_err(
-            |error| tracing::warn!(error = %escape(error.to_string().as_bytes()), "rules are not kept"),
-        )
-        .ok()
+    Store::open(&dir, store::boot_id()).map_err(|error| {
+        let error = escape(error.to_string().as_bytes());
+        tracing::warn!(error, "rules are not kept");
+        error
+    })
 }
 
 /// Inode number of the first process's mount namespace: the file tree whose paths are the system's own. 0 if it

@@ -13,7 +13,7 @@ use std::{
 use rustix::{
     fs::{
         AtFlags, FileType, Mode, OFlags, RenameFlags, fstat, fsync, linkat, openat, renameat, renameat_with,
-        unlinkat,
+        statat, unlinkat,
     },
     io::Errno,
     process::geteuid,
@@ -98,6 +98,7 @@ impl Folder {
                 Ok(Some(text)) => match parse(&text) {
                     Ok(said) => {
                         if file == names.last && !warnings.is_empty() {
+                            self.put_last_in_place(names, &text);
                             warnings.push("the copy from before the last change is in force".into());
                         }
                         return Found { said: Some(said), warnings };
@@ -107,7 +108,12 @@ impl Folder {
                         self.set_aside(file, names.damaged, &mut warnings);
                     }
                 },
-                Err(error) => warnings.push(error.to_string()),
+                Err(error) => {
+                    warnings.push(error.to_string());
+                    if let StoreError::Damaged { .. } = error {
+                        self.set_aside(file, names.damaged, &mut warnings);
+                    }
+                }
             }
             if file == names.text && warnings.is_empty() {
                 // There never was one, or it was removed by hand: an old copy must not come back.
@@ -122,15 +128,15 @@ impl Folder {
     /// # Errors
     /// [`StoreError::Io`]: what was kept before is untouched.
     pub(super) fn keep(&self, names: Names, text: &str) -> Result<(), StoreError> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        remove(&self.dir, names.new)?;
-        let new = openat(&self.dir, names.new, flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|e| failed("a new file", e))?;
-        let mut new = File::from(new);
-        let written = new.write_all(text.as_bytes()).and_then(|()| new.sync_all());
-        if let Err(error) = written {
-            remove(&self.dir, names.new)?;
-            return Err(StoreError::Io { what: "writing a new file", error });
+        if let Err(error) = self.write_new(names, text) {
+            let is_full = matches!(&error, StoreError::Io { error, .. } if matches!(error.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded));
+            if !is_full {
+                return Err(error);
+            }
+            // The copy from before the last change makes room: what is in place stays good until the new one is.
+            remove(&self.dir, names.last)?;
+            self.write_new(names, text)?;
         }
         self.keep_last(names)?;
         renameat(&self.dir, names.new, &self.dir, names.text)
@@ -138,8 +144,36 @@ impl Folder {
         fsync(&self.dir).map_err(|e| failed("the state folder", e))
     }
 
+    /// Writes the new text to the disk, under its own name, or leaves nothing.
+    fn write_new(&self, names: Names, text: &str) -> Result<(), StoreError> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        remove(&self.dir, names.new)?;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let mut new =
+            File::from(openat(&self.dir, names.new, flags, mode).map_err(|e| failed("a new file", e))?);
+        if let Err(error) = new.write_all(text.as_bytes()).and_then(|()| new.sync_all()) {
+            remove(&self.dir, names.new)?;
+            return Err(StoreError::Io { what: "writing a new file", error });
+        }
+        Ok(())
+    }
+
+    /// The last good copy in the place of a file that was set aside: the next start would find nothing there, and
+    /// take that for an empty one. On a disk that cannot be written the damaged file is still there, and read again.
+    fn put_last_in_place(&self, names: Names, text: &str) {
+        // Two files if there is room: who damages one in place shall not damage both.
+        let from = self.write_new(names, text).map_or(names.last, |()| names.new);
+        match renameat_with(&self.dir, from, &self.dir, names.text, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => tracing::warn!(%error, file = names.text, "the last good copy is not in place"),
+        }
+    }
+
     /// A second name for what is in place now, so that there is a good copy at every moment.
     fn keep_last(&self, names: Names) -> Result<(), StoreError> {
+        if matches!(statat(&self.dir, names.text, AtFlags::SYMLINK_NOFOLLOW), Err(Errno::NOENT)) {
+            return Ok(());
+        }
         remove(&self.dir, names.last)?;
         match linkat(&self.dir, names.text, &self.dir, names.last, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),

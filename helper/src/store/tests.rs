@@ -124,6 +124,21 @@ fn a_damaged_file_gives_way_to_the_last_good_one_and_is_kept() {
 }
 
 #[test]
+fn the_last_good_copy_outlives_a_second_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = store(&dir, "boot");
+    store.keep(&[program(1, Lifetime::Always)]).unwrap();
+    store.keep(&[program(1, Lifetime::Always), program(2, Lifetime::Always)]).unwrap();
+    fs::write(dir.path().join(RULES.text), b"not even \xff text").unwrap();
+    assert_eq!(ids(&store.load(NOW)), [1]);
+    assert!(dir.path().join(RULES.damaged).exists());
+    let again = store.load(NOW);
+    assert_eq!((ids(&again), again.warnings), (vec![1], Vec::new()));
+    store.keep(&[program(3, Lifetime::Always)]).unwrap();
+    assert_eq!(ids(&store.load(NOW)), [3]);
+}
+
+#[test]
 fn rules_that_were_removed_by_hand_do_not_come_back() {
     let dir = tempfile::tempdir().unwrap();
     let store = store(&dir, "boot");
@@ -149,4 +164,21 @@ fn what_others_could_have_planted_is_not_followed() {
     assert!(!store.load(NOW).warnings.is_empty());
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
     assert!(matches!(Store::open(dir.path(), "boot".into()), Err(StoreError::NotOurs(_))));
+}
+
+#[test]
+fn the_highest_number_is_remembered_for_one_run_of_the_machine() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = store(&dir, "a");
+    first.keep(&[program(7, Lifetime::Always), program(9, Lifetime::Always)]).unwrap();
+    first.keep(&[program(7, Lifetime::Always)]).unwrap();
+    first.keep(&[]).unwrap();
+    let second = store(&dir, "a");
+    let kept = second.load(NOW);
+    assert_eq!((ids(&kept), kept.last_number), (vec![], 9));
+    second.keep(&[program(10, Lifetime::Always)]).unwrap();
+    assert_eq!(store(&dir, "a").load(NOW).last_number, 10);
+    assert_eq!(store(&dir, "b").load(NOW).last_number, 10, "a rule that lasts has its number");
+    second.keep(&[]).unwrap();
+    assert_eq!(store(&dir, "b").load(NOW).last_number, 0, "sockets do not outlive the machine");
 }

@@ -27,6 +27,9 @@ struct Document {
     version: u32,
     /// The run of the machine that wrote it; numbers of processes and devices mean nothing in another one.
     boot: String,
+    /// The highest number that a rule of that run had. Marks of rules that are gone may still be about.
+    #[serde(default)]
+    last: u32,
     #[serde(default)]
     rule: Vec<Row>,
 }
@@ -76,18 +79,19 @@ struct FileKey {
 }
 
 /// The text for these rules.
-pub(super) fn write(rules: &[KeptRule], boot: &str) -> Result<String, String> {
+pub(super) fn write(rules: &[KeptRule], boot: &str, last: u32) -> Result<String, String> {
     let document =
-        Document { version: VERSION, boot: boot.to_owned(), rule: rules.iter().map(row).collect() };
+        Document { version: VERSION, boot: boot.to_owned(), last, rule: rules.iter().map(row).collect() };
     toml::to_string(&document).map(|text| format!("{HEAD}\n{text}")).map_err(|error| error.to_string())
 }
 
-/// The rules in a text that still hold: of this run of the machine, or lasting longer; not yet expired.
+/// The rules in a text that still hold: of this run of the machine, or lasting longer; not yet expired. And the
+/// highest number of a rule of this run.
 ///
 /// # Errors
 /// In words, with the place where they can be told. One bad rule makes the whole text bad: who wrote it has to
 /// know.
-pub(super) fn parse(text: &str, boot: &str, now: Timestamp) -> Result<Vec<KeptRule>, String> {
+pub(super) fn parse(text: &str, boot: &str, now: Timestamp) -> Result<(Vec<KeptRule>, u32), String> {
     let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
     if document.version != VERSION {
         return Err(format!("version {} is not {VERSION}", document.version));
@@ -109,7 +113,8 @@ pub(super) fn parse(text: &str, boot: &str, now: Timestamp) -> Result<Vec<KeptRu
             rules.push(kept);
         }
     }
-    Ok(rules)
+    let last = if same_boot { document.last.min(RuleId::MAX.0) } else { 0 };
+    Ok((rules, last))
 }
 
 fn row(kept: &KeptRule) -> Row {

@@ -182,7 +182,7 @@ async fn the_commands_of_clients_fit() {
     assert_eq!(rules::remove(&caller, id, true).await, Ok(()));
     assert_eq!(rules::release(&caller, true).await, Ok(1));
     let address = stage.bus.address().to_owned();
-    let run = move || rules::run_blocking(Some(&address), &Command::Release, true);
+    let run = move || sekhmet_client::command::run_blocking(Some(&address), &Command::Release, true);
     let done = tokio::task::spawn_blocking(run).await.unwrap();
     assert_eq!(done, Ok(Outcome::Released(0)));
 }

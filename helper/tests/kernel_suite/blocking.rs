@@ -5,10 +5,13 @@
 
 mod existing;
 mod families;
+mod following;
 mod links;
 mod namespaces;
 mod new;
+pub(crate) mod random;
 mod refusals;
+mod ring;
 pub(crate) mod victim;
 pub(crate) mod walled;
 
@@ -32,10 +35,13 @@ pub(crate) fn run(tap: &mut Tap, watch: &mut Watch, policies: &mut Policies) {
     let mut stage = Stage { tap, watch, policies };
     new::run(&mut stage);
     existing::run(&mut stage);
+    ring::run(&mut stage);
     families::run(&mut stage);
+    following::run(&mut stage);
     namespaces::run(&mut stage);
     refusals::run(&mut stage);
     walled::run(&mut stage);
+    random::run(&mut stage);
     stage.table();
     let left = stage.policies.sweep().unwrap();
     stage.tap.check("nobody is bound in the end", left == 0, &format!("{left} processes"));

@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::blocking::{victim, walled};
+use crate::{
+    blocking::{random, victim, walled},
+    succession,
+};
 
 /// The first argument of a child.
 pub(crate) const WORD: &str = "--child";
@@ -24,6 +27,12 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         Some("exit") => ExitCode::from(arguments.get(1).and_then(|s| s.parse().ok()).unwrap_or(255)),
         Some(victim::WORD) => victim::serve(),
         Some(walled::WORD) => walled::helper(),
+        Some(succession::OUTSIDE) => succession::renumber(),
+        Some(succession::INSIDE) => succession::renumbered(),
+        Some(random::WORD) => {
+            let number = |at: usize| arguments.get(at).and_then(|number| number.parse().ok());
+            random::rounds(number(1).unwrap_or(100), number(2).unwrap_or(1000) as usize)
+        }
         Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("send") => {
             let port = arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(0);

@@ -13,6 +13,7 @@ mod logs;
 mod overflow;
 mod processes;
 mod sockets;
+mod succession;
 mod tap;
 mod watch;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         overflow::run(&mut tap, kernel);
     }
     files::each_source(&mut tap, &options);
+    succession::run(&mut tap);
     let before = Before::open();
     if let Some(mut kernel) = load(&mut tap, &options) {
         probes(&mut tap, &kernel);

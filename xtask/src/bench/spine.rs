@@ -57,20 +57,15 @@ fn start_to_ready() -> Result<Vec<Figure>> {
     Ok(vec![Figure::new("helper start to READY, ms (median)", median(times)).within(Limit::AtMost(300.0))])
 }
 
-/// One figure for each kernel program, where the client tells the verifier's count.
+/// One figure for each kernel program, as its verifier counts.
 fn instructions() -> Result<Vec<Figure>> {
-    let text = beside_helper(vec![release("sekhmetctl").into(), "coverage".into(), "--json".into()])?;
-    let mut figures = Vec::new();
-    for row in text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()) {
-        let name = row["program"].as_str().or_else(|| row["name"].as_str());
-        if let (Some(name), Some(count)) = (name, row["verified_instructions"].as_f64()) {
-            figures.push(Figure::new(format!("{name}, verified instructions"), count));
-        }
-    }
-    if figures.is_empty() {
-        shell::say("verified instructions: not told by `sekhmetctl coverage --json`, left out");
-    }
-    Ok(figures)
+    let told = measured("programs")?;
+    let counts = told.as_object().context("measure names no programs")?;
+    let figure = |(program, count): (&String, &Value)| {
+        let count = count.as_f64().with_context(|| format!("this kernel tells no count of {program}"))?;
+        Ok(Figure::new(format!("{program}, verified instructions"), count))
+    };
+    counts.iter().map(figure).collect()
 }
 
 fn from_measure() -> Result<Vec<Figure>> {

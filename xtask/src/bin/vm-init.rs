@@ -26,6 +26,11 @@ fn main() {
             tell(format_args!("# cannot mount {kind} at {place}: {error}"));
         }
     }
+    load_modules();
+    // Who may have a ping socket (icmp(7)): root in a virtual machine, too.
+    if let Err(error) = std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647") {
+        tell(format_args!("# no ping sockets: {error}"));
+    }
     if let Err(error) = loopback_up() {
         tell(format_args!("# cannot bring lo up: {error}"));
     }
@@ -44,6 +49,20 @@ fn main() {
     rustix::fs::sync();
     if let Err(error) = rustix::system::reboot(rustix::system::RebootCommand::PowerOff) {
         tell(format_args!("# cannot power off: {error}"));
+    }
+}
+
+/// Loads what lies in `/modules`, in the order of the names.
+fn load_modules() {
+    let entries = std::fs::read_dir("/modules").into_iter().flatten();
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.sort();
+    for file in files {
+        let loaded =
+            std::fs::File::open(&file).and_then(|module| Ok(rustix::system::finit_module(module, c"", 0)?));
+        if let Err(error) = loaded {
+            tell(format_args!("# cannot load {}: {error}", file.display()));
+        }
     }
 }
 

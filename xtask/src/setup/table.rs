@@ -54,6 +54,8 @@ use Purpose::{Bench, Build, Bus, Peers, Screenshot, Test, Vm, Window};
 pub(crate) const NEEDS: &[Need] = &[
     need(&["gcc"], Program("cc"), &[Build]),
     need(&["libc6-dev"], Path("/usr/include/stdio.h"), &[Build]),
+    // The runtime of the fuzz targets is C++.
+    need(&["g++"], Program("c++"), &[Test]),
     need(&["util-linux"], Program("unshare"), &[Bus, Test]),
     need(&["dbus-daemon", "dbus"], Program("dbus-daemon"), &[Bus, Test]),
     need(&["dbus-bin", "dbus"], Program("dbus-send"), &[Bus, Test]),
@@ -62,8 +64,6 @@ pub(crate) const NEEDS: &[Need] = &[
     // The helper opens it at run time; without it nothing can be blocked.
     need(&["libnftables1"], Library("libnftables.so.1"), &[Bus, Test]),
     need(&["nftables"], Program("nft"), &[Test]),
-    // The helper opens it at run time, so no package dependency brings it.
-    need(&["libnftables1"], Library("libnftables.so.1"), &[Bus, Test]),
     need(&["curl"], Program("curl"), &[Test, Screenshot]),
     // winit, glutin and xkbcommon open these with dlopen, so no package dependency brings them.
     need(&["libx11-6"], Library("libX11.so.6"), &[Window, Screenshot]),
@@ -82,6 +82,8 @@ pub(crate) const NEEDS: &[Need] = &[
     need(&["xdotool"], Program("xdotool"), &[Test]),
     need(&["imagemagick"], Program("convert"), &[Test]),
     need(&["qemu-system-x86"], Program("qemu-system-x86_64"), &[Vm]),
+    // Newer kernel packages have compressed modules.
+    need(&["xz-utils"], Program("xz"), &[Vm]),
     need(&["iperf3"], Program("iperf3"), &[Bench]),
     need(&["libbpf-tools"], Program("opensnoop"), &[Peers]),
     need(&["systemd"], Program("systemd-analyze"), &[Test]),
@@ -97,4 +99,19 @@ pub(crate) const NEEDS: &[Need] = &[
 /// The lines that serve any of `purposes`, in the table's order.
 pub(crate) fn needs_for(purposes: &[Purpose]) -> impl Iterator<Item = &'static Need> {
     NEEDS.iter().filter(move |need| need.purposes.iter().any(|purpose| purposes.contains(purpose)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn a_package_is_named_once() {
+        let mut seen = BTreeSet::new();
+        let twice: Vec<_> =
+            NEEDS.iter().map(|need| need.packages[0]).filter(|name| !seen.insert(*name)).collect();
+        assert!(twice.is_empty(), "{twice:?}");
+    }
 }

@@ -45,6 +45,7 @@ pub(super) fn known_answers() -> Result<Outcome> {
         (&stranger, "stranger"),
         (&full, "killed"),
         (&reduced, "reduced"),
+        (&full, "stored"),
         (&full, "asked"),
         (&admin, "password"),
         (&full, "files"),
@@ -54,6 +55,33 @@ pub(super) fn known_answers() -> Result<Outcome> {
     tally += known_answer(&full, ["blocked", "--seconds", "3"].map(OsString::from).to_vec())?;
     tally += known_answer(&full, ["durable", "--kills", "20"].map(OsString::from).to_vec())?;
     tally += pre_existing()?;
+    Ok(tally.into())
+}
+
+/// A hundred rounds of a thousand random rules: what is installed is what a model says. As a release build, because
+/// each of some fifty thousand changes writes the file of rules anew.
+pub(super) fn random_rules() -> Result<Outcome> {
+    if !shell::can_become_root() {
+        return Ok(Outcome::Skipped("needs root".into()));
+    }
+    let suite = build_test_with("kernel_suite", &["--release"])?;
+    let mut command = as_root_with_environment(&suite);
+    command.args(["--child", "random", "100", "1000"]).env("SEKHMET_BPF_OBJECT", paths::bpf_object());
+    let (status, text) = shell::run_and_read(&mut command)?;
+    let report = Report::read(&text);
+    if let Some(fault) = report.fault(status.code()) {
+        bail!("{fault}");
+    }
+    Ok(Tally::from(report).into())
+}
+
+/// The helper is killed a thousand times, and nothing arrives from whom it had blocked.
+pub(super) fn many_deaths() -> Result<Outcome> {
+    if !shell::can_become_root() {
+        return Ok(Outcome::Skipped("needs root".into()));
+    }
+    build::packages(&["sekhmet-helper", "sekhmet-ctl", "sekhmet-testkit"], true)?;
+    let tally = known_answer(&full(), ["durable", "--kills", "1000"].map(OsString::from).to_vec())?;
     Ok(tally.into())
 }
 
@@ -154,19 +182,32 @@ pub(super) fn window() -> Result<Outcome> {
 }
 
 /// The same suite on the oldest kernel that is supported.
-pub(super) fn virtual_machine() -> Result<Outcome> {
+pub(super) fn oldest_kernel() -> Result<Outcome> {
+    virtual_machine("6.1")
+}
+
+/// The same suite on one between it and this machine's.
+pub(super) fn newer_kernel() -> Result<Outcome> {
+    virtual_machine("6.12")
+}
+
+fn virtual_machine(series: &str) -> Result<Outcome> {
     if std::env::consts::ARCH != "x86_64" {
         return Ok(Outcome::Skipped("virtual machines run on x86_64 only so far".into()));
     }
-    let report = vm::run("6.1", &vm::Guest::build(None)?)?;
+    let report = vm::run(series, &vm::Guest::build(None)?)?;
     Ok(Tally::from(report).into())
 }
 
 /// Builds one test executable and gives its path. Of the workspace, as the plain tests are: a package alone has other
 /// features, with which every dependency would be built again.
 fn build_test(name: &str) -> Result<PathBuf> {
+    build_test_with(name, &[])
+}
+
+fn build_test_with(name: &str, options: &[&str]) -> Result<PathBuf> {
     let mut cargo = shell::cargo();
-    cargo.args(["test", "--no-run", "--locked", "--workspace", "--test", name]);
+    cargo.args(["test", "--no-run", "--locked", "--workspace", "--test", name]).args(options);
     let text = shell::output(cargo.args(["--message-format", "json"]))?;
     vm::executable_in(&text, name).with_context(|| format!("cargo built no test {name}"))
 }

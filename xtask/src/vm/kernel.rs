@@ -7,14 +7,31 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::setup::apt;
+use super::archive::Archive;
+use super::modules;
 use crate::{paths, shell};
 
-/// The boot image of a Debian kernel of one series (`6.1`, `6.12`), downloaded when it is not in the cache.
+/// In a kernel's folder: the boot image.
+const IMAGE: &str = "vmlinuz";
+
+/// In a kernel's folder: its modules.
+const MODULES: &str = "modules";
+
+/// A kernel of a distribution.
+pub(super) struct Kernel {
+    /// Its release, such as `6.1.0-56-amd64`.
+    pub(super) release: String,
+    /// Its boot image.
+    pub(super) image: PathBuf,
+    /// Modules, in the order in which they are loaded.
+    pub(super) modules: Vec<PathBuf>,
+}
+
+/// A Debian kernel of one series (`6.1`, `6.12`), downloaded when it is not in the cache.
 ///
 /// # Errors
-/// When the version is not of that form, or the archive offers no such kernel.
-pub(super) fn image(series: &str) -> Result<PathBuf> {
+/// When the version is not of that form, or no archive offers such a kernel.
+pub(super) fn find(series: &str) -> Result<Kernel> {
     if series.is_empty()
         || !series.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()))
     {
@@ -24,25 +41,41 @@ pub(super) fn image(series: &str) -> Result<PathBuf> {
     if let Some(cached) = newest_cached(&cache) {
         return Ok(cached);
     }
-    apt::refresh_lists(|| true)?;
-    let pattern = format!("^linux-image-{}\\.", series.replace('.', "\\."));
-    let found = shell::output(Command::new("apt-cache").args(["search", "--names-only", &pattern]))?;
-    // The archive keeps names of versions whose files are gone after a security update: newest first, until one comes.
-    for package in matching_packages(&found, series) {
-        match download(&package, &cache) {
-            Ok(image) => return Ok(image),
-            Err(error) => shell::say(format!("{package}: {error:#}")),
+    let mut why = Vec::new();
+    for open in [Archive::own, Archive::debian] {
+        match open().and_then(|archive| newest(&archive, series, &cache)) {
+            Ok(kernel) => return Ok(kernel),
+            Err(error) => why.push(format!("{error:#}")),
         }
     }
-    bail!("this machine's package archive offers no linux-image-{series}.*-amd64")
+    bail!("no linux-image-{series}.*-amd64: {}", why.join("; "))
 }
 
-fn newest_cached(cache: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(cache).ok()?;
-    let images = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    images
-        .filter(|path| path.extension().is_none_or(|end| end != "part"))
-        .max_by_key(|path| version_key(&path.to_string_lossy()))
+/// The newest kernel of a series that an archive really has.
+fn newest(archive: &Archive, series: &str, cache: &Path) -> Result<Kernel> {
+    let found = archive.search(&format!("^linux-image-{}\\.", series.replace('.', "\\.")))?;
+    let mut why = "the archive offers none".to_owned();
+    // It keeps names of versions whose files are gone after a security update: newest first, until one comes.
+    for package in matching_packages(&found, series) {
+        match download(archive, &package, cache) {
+            Ok(kernel) => return Ok(kernel),
+            Err(error) => why = format!("{package}: {error:#}"),
+        }
+    }
+    bail!(why)
+}
+
+/// Each kernel has a folder that is named after its release and complete as soon as it is there.
+fn newest_cached(cache: &Path) -> Option<Kernel> {
+    let entries = fs::read_dir(cache).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let newest = entries
+        .filter(|path| path.extension().is_none_or(|end| end != "part") && path.join(IMAGE).is_file())
+        .max_by_key(|path| version_key(&path.to_string_lossy()))?;
+    let modules = fs::read_dir(newest.join(MODULES)).ok()?;
+    let mut modules: Vec<PathBuf> = modules.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    modules.sort();
+    let release = newest.file_name()?.to_string_lossy().into_owned();
+    Some(Kernel { release, image: newest.join(IMAGE), modules })
 }
 
 /// The plain signed kernels of a series among the lines of `apt-cache search`, newest first.
@@ -68,30 +101,29 @@ fn version_key(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
-fn download(package: &str, cache: &Path) -> Result<PathBuf> {
+fn download(archive: &Archive, package: &str, cache: &Path) -> Result<Kernel> {
     let staging = tempfile::tempdir().context("cannot make a folder for the download")?;
     shell::say(format!("downloading {package}"));
-    shell::run(
-        Command::new("apt-get")
-            .args(["download", "-q", "-o", "APT::Sandbox::User=root", package])
-            .current_dir(staging.path()),
-    )?;
-    let archive = fs::read_dir(staging.path())?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .find(|path| path.extension().is_some_and(|end| end == "deb"))
-        .context("apt-get download left no file")?;
+    let file = archive.download(package, staging.path())?;
     let tree = staging.path().join("tree");
-    shell::run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&tree))?;
+    shell::run(Command::new("dpkg-deb").arg("-x").arg(&file).arg(&tree))?;
     let image = fs::read_dir(tree.join("boot"))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-")))
         .context("the package has no boot/vmlinuz-*")?;
-    fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    let kept = cache.join(image.file_name().unwrap_or_default());
-    let part = kept.with_extension("part");
-    fs::copy(&image, &part)?;
-    fs::rename(&part, &kept)?;
-    Ok(kept)
+    let name = image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let release = name.trim_start_matches("vmlinuz-");
+    let (kept, part) = (cache.join(release), cache.join(format!("{release}.part")));
+    if part.exists() {
+        fs::remove_dir_all(&part).with_context(|| format!("cannot clear {}", part.display()))?;
+    }
+    fs::create_dir_all(&part).with_context(|| format!("cannot make {}", part.display()))?;
+    fs::copy(&image, part.join(IMAGE))?;
+    let folders = ["lib/modules", "usr/lib/modules"].map(|folder| tree.join(folder).join(release));
+    let folder = folders.iter().find(|folder| folder.is_dir()).context("the package has no modules")?;
+    modules::collect(folder, &part.join(MODULES))?;
+    fs::rename(&part, &kept).with_context(|| format!("cannot finish {}", kept.display()))?;
+    newest_cached(cache).context("the kernel is not in the cache")
 }
 
 #[cfg(test)]
@@ -116,8 +148,8 @@ mod tests {
 
     #[test]
     fn a_series_is_digits_and_dots() {
-        assert!(image("6.1; rm").is_err());
-        assert!(image("").is_err());
-        assert!(image("6..1").is_err());
+        assert!(find("6.1; rm").is_err());
+        assert!(find("").is_err());
+        assert!(find("6..1").is_err());
     }
 }

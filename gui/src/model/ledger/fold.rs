@@ -39,6 +39,12 @@ impl Ledger {
             Event::ProcessTotals { at, id, tx_bytes, rx_bytes } => {
                 self.count_unlisted(*at, *id, *rx_bytes, *tx_bytes);
             }
+            Event::FileAccessed { access, .. } => {
+                let reader = self.reader(access.process);
+                self.secrets.open(access, reader);
+            }
+            Event::FileAccessGone { id, .. } => self.secrets.close(*id),
+            Event::ContactAfter { contact, .. } => self.secrets.reach(contact),
             // The mirror alone keeps these.
             Event::Coverage { .. }
             | Event::Balance { .. }
@@ -50,10 +56,7 @@ impl Ledger {
             | Event::RuleHits { .. }
             | Event::RefusalGone { .. }
             | Event::WatchEntryAdded { .. }
-            | Event::WatchEntryRemoved { .. }
-            | Event::FileAccessed { .. }
-            | Event::FileAccessGone { .. }
-            | Event::ContactAfter { .. } => {}
+            | Event::WatchEntryRemoved { .. } => {}
         }
         self.mirror.apply(event);
         self.last_event = Some(event.at());
@@ -80,6 +83,7 @@ impl Ledger {
             self.procs.clear();
             self.connections = SlotMap::default();
             self.host_tallies = Slots::default();
+            self.secrets.clear();
             for group in self.programs.values_mut().chain(self.users.values_mut()) {
                 group.members.clear();
                 group.tally.unlist();
@@ -145,6 +149,23 @@ impl Ledger {
         } else {
             join(&mut self.programs, &program, member, Some(process), &Tally::default());
             join(&mut self.users, &user, member, Some(process), &Tally::default());
+        }
+        if self.secrets.marks().contains_key(&process.id) {
+            let reader = self.reader(process.id);
+            self.secrets.rename(process.id, &reader);
+        }
+    }
+
+    /// A process as it is called now.
+    fn reader(&self, id: ProcessId) -> Reader {
+        let proc = self.procs.get(&Some(id));
+        let program = proc.map_or(GroupKey::Kernel, |p| p.program.clone());
+        Reader {
+            program_name: self.programs.get(&program).map(|g| g.label.clone()).unwrap_or_default(),
+            program,
+            name: proc.map(|p| p.label.clone()).unwrap_or_default(),
+            exe: proc.and_then(|p| p.info.as_ref()).map(|p| p.exe.clone()).unwrap_or_default(),
+            pid: proc.and_then(|p| p.info.as_ref()).map_or(0, |p| p.pid),
         }
     }
 

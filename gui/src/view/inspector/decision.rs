@@ -4,7 +4,7 @@ use egui::{Rect, Role, Stroke, StrokeKind, Ui, pos2, vec2};
 
 use super::{
     PAD,
-    entries::{Amount, Entry, by_total},
+    entries::{Amount, Entry, Target, by_total},
 };
 use crate::{
     command::{Command, Commands},
@@ -106,7 +106,7 @@ pub(super) fn refusals(model: &Model, node: &Node) -> Vec<Entry> {
             entries.push(Entry {
                 name: to.label(),
                 detail: rule::refusal(refusal, &last),
-                node: Node::Host(proc.program.clone(), member, to),
+                target: Target::Node(Node::Host(proc.program.clone(), member, to)),
                 amount: Amount::Refused(refusal.attempts),
                 ended: false,
             });

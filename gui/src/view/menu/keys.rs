@@ -8,6 +8,7 @@ use crate::{
         Model,
         block::{self, Choice, Menu, Span},
     },
+    view::panes,
 };
 
 /// The keys of an open menu. Returns whether there is one.
@@ -15,7 +16,7 @@ pub(in crate::view) fn keys(ui: &Ui, model: &Model, commands: &mut Commands) -> 
     let Some(menu) = &model.screen.menu else { return false };
     let pressed = |key: Key| ui.input_mut(|i| i.consume_key(Modifiers::NONE, key));
     // A control of the menu that has the focus is worked by Enter and Space itself.
-    let on_control = ui.memory(|m| m.focused()).is_some();
+    let on_control = ui.memory(|m| m.focused()).is_some() && !panes::is_focused(ui);
     match menu {
         Menu::Block(choice) => {
             let step = |key, by: isize| if pressed(key) { by } else { 0 };

@@ -10,7 +10,7 @@ use crate::{
         Model,
         screen::{Column, Sort},
     },
-    text::{self, head},
+    text::{self, head, table as told},
     theme::{Type, palette},
     widget::{
         button,
@@ -23,40 +23,40 @@ pub(super) fn show(ui: &Ui, rect: Rect, columns: &Columns, model: &Model, comman
     paint::hline(ui.painter(), rect.x_range(), rect.bottom() - 1.0, p.line);
     let mut head = Head { ui, rect, model, commands };
     let left = columns.program.min + 16.0;
-    let name = head.show(left, Side::Left, head::PROGRAM, None, Some(Column::Program), "program");
+    let name = head.show(left, Side::Left, head::PROGRAM, None, Some(Column::Program), told::BY_NAME);
     if model.is_holding() && model.paused().is_none() {
         let at = pos2(name.right() + 22.0, rect.center().y);
         paint::icon(ui.painter(), at, Type::Icon(14), p.text3, icons::HELD);
         let range = egui::Rangef::new(at.x + 12.0, columns.rule.min - 8.0);
         paint::text_within(ui.painter(), range, at.y, Type::Caption, p.text3, text::ORDER_HELD);
     }
-    head.show(columns.rule.min, Side::Left, text::rule::HEAD, None, None, "rule");
-    for (column, arrow, sort, told) in [
-        (columns.now_down, "↓", Column::NowDown, "download now"),
-        (columns.now_up, "↑", Column::NowUp, "upload now"),
+    head.show(columns.rule.min, Side::Left, text::rule::HEAD, None, None, told::RULE);
+    for (column, arrow, sort, what) in [
+        (columns.now_down, "↓", Column::NowDown, told::BY_DOWN),
+        (columns.now_up, "↑", Column::NowUp, told::BY_UP),
     ] {
-        head.show(rate_digits(column) + 6.0, Side::Right, head::NOW, Some(arrow), Some(sort), told);
+        head.show(rate_digits(column) + 6.0, Side::Right, head::NOW, Some(arrow), Some(sort), what);
     }
     if let Some(spark) = columns.spark {
-        head.show(spark.min + 6.0, Side::Left, head::SPARK, None, None, "last minute");
+        head.show(spark.min + 6.0, Side::Left, head::SPARK, None, None, told::SPARK);
     }
     if let Some((down, up)) = columns.totals {
-        for (column, arrow, sort, told) in [
-            (down, "↓", Column::TotalDown, "download in 5 minutes"),
-            (up, "↑", Column::TotalUp, "upload in 5 minutes"),
+        for (column, arrow, sort, what) in [
+            (down, "↓", Column::TotalDown, told::BY_TOTAL_DOWN),
+            (up, "↑", Column::TotalUp, told::BY_TOTAL_UP),
         ] {
             let end = amount_digits(column) + 6.0;
-            let words = head.show(end, Side::Right, head::WINDOW, Some(arrow), Some(sort), told);
+            let words = head.show(end, Side::Right, head::WINDOW, Some(arrow), Some(sort), what);
             if model.screen.sort.is_none() && arrow == "↓" {
                 head.caret(pos2(words.left() - 9.0, rect.center().y), false);
             }
         }
     }
     if let Some(open) = columns.open {
-        head.show(open.max - 1.0, Side::Right, head::OPEN, None, Some(Column::Open), "open connections");
+        head.show(open.max - 1.0, Side::Right, head::OPEN, None, Some(Column::Open), told::BY_OPEN);
     }
     if let Some(seen) = columns.seen {
-        head.show(seen.max - 12.0, Side::Right, head::SEEN, None, Some(Column::Seen), "last activity");
+        head.show(seen.max - 12.0, Side::Right, head::SEEN, None, Some(Column::Seen), told::BY_SEEN);
     }
 }
 
@@ -76,7 +76,7 @@ impl Head<'_> {
         words: &str,
         arrow: Option<&str>,
         sort: Option<Column>,
-        told: &str,
+        what: &str,
     ) -> Rect {
         let p = palette(self.ui.ctx());
         let painter = self.ui.painter();
@@ -100,7 +100,7 @@ impl Head<'_> {
             let target =
                 Rect::from_x_y_ranges(rect.expand2(egui::vec2(8.0, 0.0)).x_range(), self.rect.y_range());
             let id = self.ui.scope_id().with(column);
-            let label = format!("Sort by {told}");
+            let label = told::sort_by(what);
             let response = button::place(self.ui, target, id, Role::ColumnHeader, &label);
             if response.clicked() {
                 self.commands.push(Command::SortBy(column));

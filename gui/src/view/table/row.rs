@@ -12,10 +12,10 @@ use crate::{
         series::{Both, SPARK_STEPS},
         tree::{Node, Row},
     },
-    text::{self, numbers, times},
+    text::{self, numbers, table as told, times},
     theme::{Palette, Type, measure, palette},
     widget::{
-        button, cell,
+        badge, button, cell,
         paint::{self, Side},
         sparkline,
     },
@@ -38,10 +38,13 @@ fn spark(model: &Model, row: &Row) -> [Both; SPARK_STEPS] {
 /// The row as a sentence.
 pub(super) fn sentence(row: &Row, words: &Words) -> String {
     let (down, up) = (numbers::rate(row.now.down), numbers::rate(row.now.up));
-    let told = |f: numbers::Figure| if f.is_none() { "none".to_owned() } else { f.joined() };
+    let rate = |f: numbers::Figure| if f.is_none() { told::NO_RATE.to_owned() } else { f.joined() };
     let verdict = text::rule::verdict(row.verdict);
-    let figures = [told(down), told(up)];
-    text::row_label(&words.name, words.kind, row.level, row.unfolded, &verdict, [&figures[0], &figures[1]])
+    let figures = [rate(down), rate(up)];
+    let told = [verdict, text::secrets::badge_told(row.secret.unexpected, row.secret.expected)];
+    let told: Vec<&str> = told.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    let told = told.join(", ");
+    text::row_label(&words.name, words.kind, row.level, row.unfolded, &told, [&figures[0], &figures[1]])
 }
 
 /// Draws guides and caret. Returns whether the caret was clicked.
@@ -54,7 +57,7 @@ pub(super) fn caret_ui(ui: &Ui, rect: Rect, row: &Row, words: &Words, commands: 
     let Some(unfolded) = row.unfolded else { return false };
     let centre = pos2(rect.left() + CARET + f32::from(row.level) * measure::INDENT, rect.center().y);
     let target = Rect::from_center_size(centre, vec2(24.0, measure::ROW));
-    let label = format!("{} {}", if unfolded { "Fold" } else { "Unfold" }, words.name);
+    let label = told::fold(unfolded, &words.name);
     let id = egui::Id::unique("caret").with(&row.node);
     let response = button::place(ui, target, id, Role::DisclosureTriangle, &label);
     let color = if response.hovered() { p.text } else { p.text2 };
@@ -82,7 +85,9 @@ pub(super) fn cells(
     let fresh = model.status.is_current();
     let quiet = row.ended || !fresh;
     let selected = model.screen.selected.as_ref() == Some(&row.node);
-    let cut = name(ui, rect, row, words, columns.program.max - 12.0, quiet, selected);
+    let badge = secret(row, model);
+    let end = columns.program.max - 12.0;
+    let cut = name(ui, rect, row, words, badge.as_deref(), end, quiet, selected);
     let pick = |color: Color32| if quiet { p.text3 } else { color };
     for (column, value, color) in
         [(columns.now_down, row.now.down, p.down), (columns.now_up, row.now.up, p.up)]
@@ -115,8 +120,33 @@ pub(super) fn cells(
     cut.then(|| format!("{}  {}", words.name, words.detail))
 }
 
-/// Icon, name and grey text. Returns whether something was cut.
-fn name(ui: &Ui, rect: Rect, row: &Row, words: &Words, end: f32, quiet: bool, selected: bool) -> bool {
+/// What the badge of a row says: the file, if it is one that nobody expected, else how many.
+fn secret(row: &Row, model: &Model) -> Option<String> {
+    let secret = row.secret;
+    let opening = secret.newest.and_then(|id| model.ledger().secrets().opening(id))?;
+    let process = matches!(row.node, Node::Process(..));
+    Some(match (secret.unexpected, secret.expected) {
+        (1, _) if process => {
+            let access = &opening.access;
+            text::secrets::badge(access.access, access.result, &model.path(&access.path))
+        }
+        (0, expected) => numbers::count(expected as u64),
+        (unexpected, _) => numbers::count(unexpected as u64),
+    })
+}
+
+/// Icon, name, badge and grey text. Returns whether something was cut.
+#[expect(clippy::too_many_arguments, reason = "what a row's first cell is made of")]
+fn name(
+    ui: &Ui,
+    rect: Rect,
+    row: &Row,
+    words: &Words,
+    secret: Option<&str>,
+    end: f32,
+    quiet: bool,
+    selected: bool,
+) -> bool {
     let p = palette(ui.ctx());
     let painter = ui.painter();
     let middle = rect.center().y;
@@ -139,10 +169,17 @@ fn name(ui: &Ui, rect: Rect, row: &Row, words: &Words, end: f32, quiet: bool, se
         (false, true) => Type::Mono,
         (false, false) => Type::Body,
     };
-    // The second text gives way before the name does.
-    let range = Rangef::new(left, end.max(left));
+    // The second text gives way first, then the badge's words; its sign stays, and last the name is cut.
+    let sign = if secret.is_some() { 32.0 } else { 0.0 };
+    let range = Rangef::new(left, (end - sign).max(left));
     let (drawn, cut) = paint::text_within(painter, range, middle, kind, color, &words.name);
-    let rest = Rangef::new(drawn.right() + 8.0, end);
+    let mut rest = Rangef::new(drawn.right() + 8.0, end);
+    if let Some(word) = secret
+        && let Some(badge) =
+            badge::secret(painter, rest, middle, word, row.secret.unexpected > 0 && !quiet, p)
+    {
+        rest.min = badge.right() + 8.0;
+    }
     if words.detail.is_empty() || cut {
         return cut;
     }
@@ -167,18 +204,18 @@ fn spark_ui(ui: &Ui, place: Rect, row: &Row, words: &Words, peak: f64, quiet: bo
     sparkline::sparkline(ui.painter(), place, &steps, peak, colors);
     let response = ui.interact(place, egui::Id::unique("spark").with(&row.node), egui::Sense::hover());
     response.widget_info(|| {
-        let told = |value: f64, of: fn(&Both) -> f64| {
+        let figure_of = |value: f64, of: fn(&Both) -> f64| {
             let figure = numbers::rate(value);
-            let rate = if figure.is_none() { "none".to_owned() } else { figure.joined() };
+            let rate = if figure.is_none() { told::NO_RATE.to_owned() } else { figure.joined() };
             let trend = match sparkline::trend(steps.iter().map(of)) {
-                sparkline::Trend::Rising => "rising",
-                sparkline::Trend::Steady => "steady",
-                sparkline::Trend::Falling => "falling",
+                sparkline::Trend::Rising => told::RISING,
+                sparkline::Trend::Steady => told::STEADY,
+                sparkline::Trend::Falling => told::FALLING,
             };
-            format!("{rate}, {trend}")
+            told::trend(&rate, trend)
         };
-        let (down, up) = (told(row.now.down, |s| s.down), told(row.now.up, |s| s.up));
-        let label = format!("{}, last 60 seconds: download {down}; upload {up}.", words.name);
+        let (down, up) = (figure_of(row.now.down, |s| s.down), figure_of(row.now.up, |s| s.up));
+        let label = told::spark(&words.name, &down, &up);
         egui::WidgetInfo::labeled(Role::GraphicsObject, true, label)
     });
 }

@@ -40,6 +40,12 @@ impl Chart {
         paint::snap(painter, self.plot.left() + self.plot.width() * index as f32 / SECONDS as f32)
     }
 
+    /// Where a second stands, if it is in the chart.
+    pub(super) fn x_of(&self, painter: &Painter, second: u32) -> Option<f32> {
+        let begin = self.second.saturating_sub(SECONDS as u32);
+        (begin..=self.second).contains(&second).then(|| self.x(painter, (second - begin) as usize))
+    }
+
     /// Lines and what they stand for.
     pub(super) fn grid(&self, painter: &Painter, scale_right: f32, p: &Palette) {
         let parts: &[f64] = if self.plot.height() < LOW { &[1.0] } else { &[0.25, 0.5, 0.75, 1.0] };
@@ -66,7 +72,14 @@ impl Chart {
         }
         for (times, y) in [(self.range.times_down, axis - 9.0), (self.range.times_up, axis + 9.0)] {
             if times > 1.0 {
-                paint::text(painter, pos2(scale_right, y), Side::Right, Type::Caption, p.text2, "× 10");
+                paint::text(
+                    painter,
+                    pos2(scale_right, y),
+                    Side::Right,
+                    Type::Caption,
+                    p.text2,
+                    text::timeline::TIMES_TEN,
+                );
             }
         }
     }
@@ -175,8 +188,8 @@ fn at_least(y: Rangef, line: f32, at_axis: bool, above: bool) -> Rangef {
 
 /// A round rate without needless digits: `2.5 MB/s`, `500 kB/s`.
 fn scale_label(rate: f64) -> String {
-    let (mut value, mut unit) = (rate / 1e3, "kB/s");
-    for next in ["MB/s", "GB/s", "TB/s"] {
+    let (mut value, mut unit) = (rate / 1e3, text::timeline::UNIT);
+    for next in text::timeline::LARGER_UNITS {
         if value < 1000.0 {
             break;
         }

@@ -51,6 +51,10 @@ impl Stack {
             })
             .collect();
         let has_selection = select(model, &mut layers);
+        if has_selection && model.screen.chart_alone {
+            layers.retain(|layer| layer.selected);
+            return Self { layers, has_selection, has_rest: false };
+        }
         let all = ledger.total().seconds(second, SECONDS, local);
         let now = ledger.total().rate(second, local);
         let rest = rest_of(&layers, all, now);

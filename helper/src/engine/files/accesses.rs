@@ -57,6 +57,8 @@ pub(super) struct Entry {
     found: Match,
     arrived_ns: u64,
     pub(super) is_told: bool,
+    /// To whom the process belonged then. Whoever it belongs to later does not learn of it.
+    owner: Option<u32>,
     /// What the process ran then, if it runs something else now.
     program: Option<Program>,
 }
@@ -239,7 +241,9 @@ impl Engine {
         let arrived_ns = self.deadlines.elapsed_ns();
         let reads = access.result.is_ok() && matches!(access.access, Access::Read | Access::ReadWrite);
         let at = access.at;
-        accesses.entries.insert(id, Entry { access, found, arrived_ns, is_told: false, program: None });
+        let owner = self.ledger.owners.of(process);
+        let entry = Entry { access, found, arrived_ns, is_told: false, owner, program: None };
+        accesses.entries.insert(id, entry);
         if reads {
             self.read_watched(id, process, at);
         }
@@ -248,7 +252,8 @@ impl Engine {
     /// Tells an access, for the first time with all that is known of its program.
     fn tell_access(&mut self, now: Timestamp, id: AccessId) {
         let Some(entry) = self.files.accesses.entries.get(&id) else { return };
-        let (process, found, is_told) = (entry.access.process, entry.found, entry.is_told);
+        let (process, found, is_told, owner) =
+            (entry.access.process, entry.found, entry.is_told, entry.owner);
         let program = entry.program.clone().or_else(|| self.program_of(process));
         let mut access = entry.access.clone();
         if let Some(program) = program.filter(|_| !is_told) {
@@ -260,7 +265,7 @@ impl Engine {
             (entry.is_told, entry.access) = (true, access.clone());
         }
         // What somebody else watches in their own home is nobody else's business.
-        let owner = self.ledger.owners.of(process);
+        let owner = owner.filter(|_| self.ledger.owners.of(process) == owner);
         let shown_to = owner.filter(|&uid| !matches!(found.owner, Owner::User(other) if other != uid));
         self.ledger.tell_access(now, access, shown_to);
     }

@@ -156,6 +156,8 @@ pub enum ChangeStep {
     Remove(Vec<RuleId>),
     /// A rule in force blocks these, too.
     Extend(Binding),
+    /// These were bound by what they execute: the sockets that they had open already are to follow.
+    Follow(Vec<ProcessKey>),
 }
 
 /// What came of a change.

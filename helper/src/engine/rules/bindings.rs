@@ -3,7 +3,10 @@
 use sekhmet_common::{kernel::policy::BOUND_MAX, process::ProcessId, rule::RuleId, time::Timestamp};
 
 use super::Stage;
-use crate::engine::{Engine, input::ProcessKey};
+use crate::engine::{
+    Engine,
+    input::{KeptRule, ProcessKey},
+};
 
 impl Engine {
     /// Tells that these processes are blocked.
@@ -22,12 +25,16 @@ impl Engine {
         let (key, program) = (record.key, record.image.program);
         let parent = self.ledger.mirror().process(id).and_then(|p| p.parent_id);
         let mut rules = parent.map_or_else(Vec::new, |p| self.ledger.mirror().rules_of(p).to_vec());
-        rules.extend(
-            self.rules
-                .in_force()
-                .filter(|k| k.process == Some(key) || program.is_some_and(|p| k.programs.contains(&p)))
-                .map(|k| k.rule.id),
-        );
+        let runs = |k: &&KeptRule| program.is_some_and(|p| k.programs.contains(&p));
+        let before = self.ledger.mirror().rules_of(id);
+        let is_new = |k: &KeptRule| !before.contains(&k.rule.id) && !rules.contains(&k.rule.id);
+        let has_new = self.rules.in_force().filter(runs).any(is_new);
+        let own = self.rules.in_force().filter(|k| k.process == Some(key) || runs(k)).map(|k| k.rule.id);
+        rules.extend(own.collect::<Vec<_>>());
+        if has_new {
+            self.rules.to_follow.insert(key);
+            self.follow_on();
+        }
         rules.extend(self.rules.bound_before.remove(&key).unwrap_or_default());
         rules.retain(|rule| self.rules.entries.contains_key(rule));
         self.bind(at, id, &rules);
@@ -92,8 +99,17 @@ impl Engine {
         let before = self.ledger.mirror().rules_of(id);
         let mut rules = before.to_vec();
         for rule in more {
-            if !rules.contains(rule) && rules.len() < BOUND_MAX {
+            if rules.contains(rule) {
+                continue;
+            }
+            if rules.len() < BOUND_MAX {
                 rules.push(*rule);
+            } else {
+                tracing::warn!(
+                    rule = rule.0,
+                    process = id.0,
+                    "blocked by as many rules as can be, this one left out"
+                );
             }
         }
         if rules != before {

@@ -23,6 +23,8 @@ pub(super) enum Pending {
     Remove { ticket: Option<Ticket>, ids: Vec<RuleId>, end: RuleEnd },
     /// A rule in force that blocks more.
     Extend { id: RuleId, processes: Vec<ProcessKey> },
+    /// Sockets of processes that were bound by what they execute.
+    Follow,
 }
 
 impl Engine {
@@ -73,7 +75,21 @@ impl Engine {
             }
             // The next program that is executed from there tries again.
             (Some(Pending::Extend { .. }), Err(_)) | (None, _) => {}
+            // Who could not be seen to is looked at with all others, a second later.
+            (Some(Pending::Follow), _) => {}
         }
+        self.follow_on();
+    }
+
+    /// Has the edges see to the sockets of those who were bound by what they execute, one order at a time: those who
+    /// come meanwhile are in the next.
+    pub(super) fn follow_on(&mut self) {
+        let is_under_way = self.rules.pending.values().any(|pending| matches!(pending, Pending::Follow));
+        if is_under_way || self.rules.to_follow.is_empty() || self.rules.pending.len() >= super::CHANGES_MAX {
+            return;
+        }
+        let processes = std::mem::take(&mut self.rules.to_follow).into_iter().collect();
+        self.order(ChangeStep::Follow(processes), false, Pending::Follow);
     }
 
     /// The edges found the file that a rule's path names now. What executes it is known by that from now on.

@@ -65,6 +65,13 @@ impl Refusals {
         self.forget(|refusal| refusal.rule == rule);
     }
 
+    /// A rule comes with hits of a former helper's time: further ones are added to them.
+    pub(super) fn count_on(&mut self, rule: RuleId, hits: u64) {
+        if hits > 0 {
+            self.hits.insert(rule, hits);
+        }
+    }
+
     fn forget(&mut self, gone: impl Fn(&Refusal) -> bool) {
         let ids: Vec<RefusalId> =
             self.entries.values().filter(|e| gone(&e.refusal)).map(|e| e.refusal.id).collect();

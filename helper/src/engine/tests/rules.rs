@@ -1,6 +1,7 @@
 //! Rules as stories: wished, enforced, followed over fork, exec and exit, over.
 
 use sekhmet_common::{
+    coverage::{Mode, Source, SourceStatus},
     flow::{EndReason, FlowState},
     process::ProcessId,
     rule::{Draft, Lifetime, RuleId, Wanted},
@@ -181,7 +182,8 @@ fn a_program_is_known_by_its_file_and_found_again_by_its_path() {
     let question = stage.questions.iter().rfind(|q| q.id == stage.id(13)).cloned().unwrap();
     let identity = crate::engine::input::Identity { exe: Some("/usr/bin/curl".into()), ..Default::default() };
     stage.step(Input::Identified { id: question.id, generation: question.generation, identity });
-    let changes = stage.obey();
+    let mut changes = stage.obey();
+    changes.retain(|change| !matches!(change.step, ChangeStep::Follow(_)));
     let ChangeStep::Extend(binding) = &changes[0].step else { panic!("{changes:?}") };
     assert_eq!((&binding.programs[..], &binding.processes[..]), (&[NEWER_CURL][..], &[key(13)][..]));
     assert!(changes[0].keep.is_some());
@@ -373,4 +375,77 @@ fn the_list_of_rules_is_cut_to_what_may_be_seen() {
         let Some(Effect::Rules { rules, .. }) = stage.other_effects.pop() else { panic!() };
         assert_eq!(rules.len(), count, "{scope:?}");
     }
+}
+
+#[test]
+fn open_sockets_follow_who_executes_a_bound_program_one_order_at_a_time() {
+    let mut stage = Stage::enforcing();
+    stage.observe([Observation::Seen(image(10, 1000)), runs(10, "/usr/bin/curl", CURL)]);
+    stage.block(1, Wanted::ProgramOf(stage.id(10)), Lifetime::UntilRestart);
+    assert!(matches!(stage.obey()[0].step, ChangeStep::Add(_)));
+    let followed = |changes: &[Change]| -> Vec<Vec<u32>> {
+        let keys = |change: &Change| match &change.step {
+            ChangeStep::Follow(keys) => keys.iter().map(|key| key.tgid).collect(),
+            other => panic!("{other:?}"),
+        };
+        changes.iter().map(keys).collect()
+    };
+    stage.observe([Observation::Seen(image(20, 1000)), runs(20, "/usr/bin/curl", CURL)]);
+    let first = stage.changes();
+    assert_eq!(followed(&first), [[20]], "{first:?}");
+    assert!(first[0].keep.is_none(), "nothing new to be kept");
+    // A burst, and one that the rule binds already through its parent.
+    stage.observe([Observation::Seen(image(21, 1000)), runs(21, "/usr/bin/curl", CURL)]);
+    stage.observe([Observation::Seen(image(22, 1000)), runs(22, "/usr/bin/curl", CURL)]);
+    stage.observe([forked(23, 22), runs(23, "/usr/bin/curl", CURL)]);
+    assert!(stage.changes().is_empty(), "one is under way");
+    stage.step(Input::Applied { id: first[0].id, result: Err("no iterator".into()) });
+    assert_eq!(followed(&stage.obey()), [[21, 22]]);
+    assert!(stage.changes().is_empty());
+}
+
+#[test]
+fn numbers_and_hits_of_a_former_helper_go_on() {
+    let mut stage = Stage::enforcing();
+    stage.block(1, Wanted::Path("/usr/bin/curl".into()), Lifetime::Always);
+    let mut kept: Vec<KeptRule> = stage.obey().pop().unwrap().keep.unwrap().to_vec();
+    kept[0].rule.hits = 40;
+    let mut again = Stage::enforcing();
+    again.step(Input::RulesKept(kept));
+    again.step(Input::LastNumber(17));
+    again.observe([Observation::Seen(image(10, 1000)), attempt(1, 10, 443, 2)]);
+    again.tick_after(1);
+    assert_eq!(again.engine.mirror().rule(RuleId(1)).unwrap().hits, 42);
+    again.block(1, Wanted::Path("/usr/bin/wget".into()), Lifetime::Always);
+    again.obey();
+    assert!(again.engine.mirror().rule(RuleId(18)).is_some(), "a mark of rule 2 may still be about");
+}
+
+#[test]
+fn how_rules_are_kept_stays_the_last_line_of_the_coverage() {
+    let line = |capability: &str, status| Source {
+        capability: capability.into(),
+        source: "".into(),
+        status,
+        cost: "".into(),
+        reason: "".into(),
+    };
+    let mut s = Stage::new(Limits::default());
+    let all = s.listen(Scope::All);
+    let mode = Mode::Reduced;
+    let shown = |s: &Stage| {
+        let sources = s.mirror(all).coverage().iter();
+        sources.map(|source| (source.capability.shown(), source.status)).collect::<Vec<_>>()
+    };
+    let [best, less] = [SourceStatus::Best, SourceStatus::Reduced];
+    s.step(Input::Keeping(line("kept", best)));
+    s.step(Input::Coverage { mode, sources: vec![line("one", best), line("two", best)] });
+    s.step(Input::Keeping(line("kept", less)));
+    s.step(Input::Tick);
+    let wanted =
+        [("one", best), ("two", best), ("kept", less)].map(|(name, status)| (name.to_owned(), status));
+    assert_eq!(shown(&s), wanted);
+    s.step(Input::Coverage { mode, sources: vec![line("one", less)] });
+    s.step(Input::Tick);
+    assert_eq!(shown(&s), [("one".to_owned(), less), ("kept".to_owned(), less)]);
 }

@@ -1,10 +1,18 @@
 //! Who sees what: stories, then random histories with clients that come and go.
 
 use proptest::prelude::*;
-use sekhmet_common::{coverage::RecordKind, log};
+use sekhmet_common::{
+    coverage::RecordKind,
+    file::{Access, Outcome},
+    log,
+    watch::{Entry, Owner},
+};
 
-use super::*;
-use crate::engine::input::Identity;
+use super::{
+    files::{entry, sight},
+    *,
+};
+use crate::engine::input::{FileSight, Home, Identity, ProgramKey, Watchlist};
 
 const AT: Timestamp = Timestamp(1_000_000_000_000);
 const ME: u32 = 1000;
@@ -108,6 +116,8 @@ enum Op {
     Residue(u32, Counters),
     Lost(u64),
     Answer { which: usize, uids: usize, gone: bool },
+    File { pid: u32, path: usize, access: usize, denied: bool },
+    Watch(usize),
     Subscribe(u64, usize),
     Unsubscribe(u64),
     Resync(u64),
@@ -144,6 +154,7 @@ fn random_image(pid: u32, which: usize, parent: u32, program: bool) -> ProcessIm
 
 fn ops() -> impl Strategy<Value = Vec<Op>> {
     let pid = 1_u32..7;
+    let pid_or_more = 1_u32..9;
     let counters = || (0_u64..50, 0_u64..50).prop_map(|(tx, rx)| bytes(tx, rx));
     let owner = || proptest::option::weighted(0.9, 1_u32..7);
     let op = prop_oneof![
@@ -162,6 +173,9 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (1..9_u64).prop_map(Op::Lost),
         4 => (0..9_usize, 0..4_usize, any::<bool>())
             .prop_map(|(which, uids, gone)| Op::Answer { which, uids, gone }),
+        6 => (pid_or_more, 0..5_usize, 0..3_usize, any::<bool>())
+            .prop_map(|(pid, path, access, denied)| Op::File { pid, path, access, denied }),
+        1 => (0..4_usize).prop_map(Op::Watch),
         3 => (1..5_u64, 0..3_usize).prop_map(|(c, s)| Op::Subscribe(c, s)),
         1 => (1..5_u64).prop_map(Op::Unsubscribe),
         1 => (1..5_u64).prop_map(Op::Resync),
@@ -203,6 +217,8 @@ fn play(s: &mut Stage, op: Op) {
         Op::Residue(p, counters) => s.observe([Observation::Residue { owner: key(p), counters }]),
         Op::Lost(count) => s.observe([Observation::Lost { at: s.now, kind: RecordKind::Exec, count }]),
         Op::Answer { which, uids: u, gone } => answer(s, which, u, gone),
+        Op::File { pid, path, access, denied } => open_file(s, pid, path, access, denied),
+        Op::Watch(which) => watch(s, which),
         Op::Subscribe(client, which) => {
             s.step(Input::Subscribe { client: ClientId(client), scope: scope(which) });
         }
@@ -213,6 +229,36 @@ fn play(s: &mut Stage, op: Op) {
             s.step(Input::Tick);
         }
     }
+}
+
+/// Somebody opens one of a few files. The last is watched by another user, which nobody but that user and those who
+/// see everything may learn.
+fn open_file(s: &mut Stage, pid: u32, path: usize, access: usize, denied: bool) {
+    let paths = [
+        "/etc/shadow",
+        "/home/me/.ssh/id_a",
+        "/home/other/.ssh/id_b",
+        "/home/me/secret",
+        "/home/other/CANARY",
+    ];
+    let access = [Access::Read, Access::ReadWrite, Access::Unlink][access];
+    let file = Some(ProgramKey { device: 1, inode: u64::try_from(path / 2).unwrap() });
+    let result = Outcome(if denied { 13 } else { 0 });
+    s.open(FileSight { access, file, result, ..sight(pid, paths[path]) });
+}
+
+/// Another list is in force, with one entry more or less.
+fn watch(s: &mut Stage, which: usize) {
+    let mut entries = vec![
+        entry(1, "~/.ssh/id_*", Owner::Default),
+        entry(2, "/etc/shadow", Owner::Default),
+        entry(10_000, "~/secret", Owner::User(ME)),
+        Entry { label: CANARY.into(), ..entry(10_001, "~/CANARY", Owner::User(1001)) },
+    ];
+    if which < 3 {
+        entries.remove(which);
+    }
+    s.step(Input::WatchlistKept(Watchlist { revision: 1, next_id: 0, entries }));
 }
 
 /// Answers a question as a worker would that sees the process as the question tells it.
@@ -254,6 +300,12 @@ fn check_clients(s: &Stage) -> Result<(), TestCaseError> {
             prop_assert!(p.parent_id.is_none_or(|id| mirror.process(id).is_some()), "parent of {:?}", p);
             let own = if let Scope::Own(uid) = scope { p.uid == *uid } else { true };
             prop_assert!(own, "{:?} sees {:?}", scope, p);
+        }
+        for a in mirror.accesses() {
+            prop_assert!(mirror.process(a.process).is_some(), "process of {:?}", a);
+        }
+        for c in mirror.contacts() {
+            prop_assert!(mirror.access(c.access).is_some(), "access of {:?}", c);
         }
         for f in mirror.flows() {
             prop_assert!(f.process.is_none_or(|id| mirror.process(id).is_some()), "owner of {:?}", f);
@@ -312,6 +364,9 @@ proptest! {
             Limits::default()
         };
         let mut s = Stage::new(limits);
+        let home = |uid, path: &str| Home { uid, path: path.into() };
+        s.step(Input::Homes(vec![home(ME, "/home/me"), home(1001, "/home/other")]));
+        watch(&mut s, 3);
         for op in ops {
             let is_tick = matches!(op, Op::Tick { .. });
             play(&mut s, op);

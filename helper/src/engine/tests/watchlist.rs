@@ -40,7 +40,9 @@ impl Stage {
         let request = WatchRequest { revision, deed };
         self.step(Input::FreezeWatch { ticket: Ticket(1), request });
         match self.other_effects.pop() {
-            Some(Effect::WatchFrozen { ticket: Ticket(1), result }) => result,
+            Some(Effect::WatchFrozen { ticket: Ticket(1), result }) => {
+                result.and_then(|frozen| frozen.problem.clone().map_or(Ok(frozen), Err))
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -11,7 +11,30 @@ use rustix::{
     net::{Shutdown, shutdown},
     process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open},
 };
-use sekhmet_common::kernel::CoverRow;
+use sekhmet_common::kernel::{CoverRow, SocketPolicy};
+
+use super::FormerMarks;
+use crate::kernel::sys;
+
+/// The mark that a program had set itself on the row's socket before a former helper set its own; 0 for none.
+/// From now on `bound`, the map of socket storage of this helper, has it.
+///
+/// # Errors
+/// As [`take`], or what the kernel says.
+pub(super) fn adopt(row: &CoverRow, former: &[FormerMarks], bound: BorrowedFd<'_>) -> io::Result<u32> {
+    let socket = take(row)?;
+    let mut own = 0;
+    for marks in former {
+        own = if own == 0 { marks.own_mark(socket.as_fd())? } else { own };
+    }
+    if own != 0
+        && let Some(policy) = sys::of_socket::<SocketPolicy>(bound, socket.as_fd())?
+    {
+        let policy = SocketPolicy { own_mark: own, ..policy };
+        sys::change_of_socket(bound, socket.as_fd(), &policy)?;
+    }
+    Ok(own)
+}
 
 /// Sets the mark that the row wants, unless somebody else has changed it meanwhile. Needs `CAP_NET_ADMIN`
 /// (socket(7)).

@@ -43,9 +43,8 @@ impl Policies {
         if let Some(names) = &self.names {
             let number = file.as_raw_fd().unsigned_abs();
             let row = rows::<FileRow>(names)?.into_iter().find(|row| row.fd == number);
-            if let Some(row) = row {
-                return Ok(row.program);
-            }
+            // What stat(2) says may be another file's name in the kernel: rather none.
+            return row.map(|row| row.program).ok_or_else(|| io::ErrorKind::NotFound.into());
         }
         let stat = rustix::fs::fstat(file)?;
         // The kernel's own form (`MKDEV`): 12 bits, then 20.

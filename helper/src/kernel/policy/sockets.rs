@@ -2,15 +2,17 @@
 //! notice the block otherwise.
 
 use std::{
+    cell::OnceCell,
     collections::HashSet,
     io,
     net::{IpAddr, Ipv6Addr},
+    os::fd::AsFd,
 };
 
 use sekhmet_common::kernel::{
-    CoverRow, Tuple,
+    CoverRow, Switch, Tuple,
     mark::Mark,
-    policy::{Began, refuses},
+    policy::{Began, LENT, refuses},
     socket_flag, tcp_state,
 };
 
@@ -47,58 +49,33 @@ impl Policies {
     /// Makes open sockets follow the rules as they are now. When it returns, no further byte passes through a
     /// socket that a bound process owns or holds, and sockets that are free again have their own marks.
     ///
-    /// To be called after every change of rules and bindings; without any it does nothing.
+    /// To be called after every change of rules and bindings; without any it does nothing. The first time it also
+    /// takes off the marks that a former helper left on sockets of processes that are bound to nothing any more.
     ///
     /// # Errors
     /// The iterators cannot be read: sockets that are open already are not bound then.
-    pub fn enforce(&self) -> io::Result<Enforced> {
-        let mut done = Enforced::default();
-        let (mut marked, mut unmarked, mut closed) = (HashSet::new(), HashSet::new(), HashSet::new());
-        // On some kernels a module that cannot be loaded; then they are shut down.
-        let destroyer = Destroyer::open().ok();
-        let own = own::addresses();
-        for _pass in 0..PASSES_MAX {
-            let rows = self.cover()?;
-            let before = (marked.len(), closed.len());
-            for row in &rows {
-                let change = (row.cookie, row.wanted);
-                if row.mark != row.wanted && row.fd != u32::MAX && !marked.contains(&change) {
-                    // Another holder may be reached where this one cannot.
-                    if let Err(error) = held::set_mark(row) {
-                        tracing::debug!(%error, tgid = row.holder.tgid, "a socket keeps its mark");
-                        unmarked.insert(change);
-                    } else {
-                        marked.insert(change);
-                        unmarked.remove(&change);
-                    }
-                }
-                let is_near = row.net_ns == self.net_ns;
-                if is_cut(row, is_near.then_some(&own)) && closed.insert(row.cookie) {
-                    let near = destroyer.as_ref().filter(|_| is_near);
-                    if near.is_some_and(|destroyer| destroyer.destroy(row).is_ok()) {
-                        done.closed += 1;
-                        continue;
-                    }
-                    match held::shut(row) {
-                        Ok(true) => done.shut += 1,
-                        // The other end was here, too, and was closed before.
-                        Ok(false) => done.closed += 1,
-                        Err(_unreachable) => done.silenced += 1,
-                    }
-                }
-            }
-            if before == (marked.len(), closed.len()) {
+    pub fn enforce(&mut self) -> io::Result<Enforced> {
+        // First every bound holder is seen, then bindings through others are taken off.
+        let walk = (self.now.walk | 1).wrapping_add(1);
+        self.flip(Switch { walk, ..self.now }).map_err(io::Error::other)?;
+        let first = self.cover()?;
+        self.flip(Switch { walk: walk | 1, ..self.now }).map_err(io::Error::other)?;
+        let mut work = Work::new(self);
+        work.take(first);
+        for _pass in 1..PASSES_MAX {
+            if !work.take(self.cover()?) {
                 break;
             }
         }
-        done.unmarked = unmarked.len();
-        done.marked = marked.iter().filter(|(_, mark)| Mark::from_bits(*mark).is_some()).count();
-        done.restored = marked.len() - done.marked;
+        let (done, found) = work.finish();
+        self.has_settled = true;
+        self.former.clear();
+        self.patrol.note(found);
         Ok(done)
     }
 
     /// Binds what is open in the kernel; gives what is refused something or has a mark left over.
-    fn cover(&self) -> io::Result<Vec<CoverRow>> {
+    pub(super) fn cover(&self) -> io::Result<Vec<CoverRow>> {
         let mut all: Vec<CoverRow> = Vec::new();
         for link in [&self.held, &self.owned].into_iter().flatten() {
             all.extend(rows::<CoverRow>(link)?);
@@ -107,12 +84,142 @@ impl Policies {
     }
 }
 
+/// One time that open sockets are made to follow.
+pub(super) struct Work<'a> {
+    policies: &'a Policies,
+    /// On some kernels a module that cannot be loaded; then connections are shut down.
+    destroyer: OnceCell<Option<Destroyer>>,
+    own: OnceCell<HashSet<IpAddr>>,
+    /// Sockets and the mark that they have got.
+    marked: HashSet<(u64, u32)>,
+    unmarked: HashSet<(u64, u32)>,
+    closed: HashSet<u64>,
+    adopted: HashSet<u64>,
+    found: Found,
+    done: Enforced,
+}
+
+/// What the last look has shown, for further ones.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Sockets that keep the mark of a rule that is gone.
+    pub(super) stale: HashSet<u64>,
+    /// Sockets that are bound only because a bound process holds them.
+    pub(super) lent: HashSet<u64>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(policies: &'a Policies) -> Self {
+        Self {
+            policies,
+            destroyer: OnceCell::new(),
+            own: OnceCell::new(),
+            marked: HashSet::new(),
+            unmarked: HashSet::new(),
+            closed: HashSet::new(),
+            adopted: HashSet::new(),
+            found: Found::default(),
+            done: Enforced::default(),
+        }
+    }
+
+    /// Does what these rows ask for. Whether there was anything to do.
+    pub(super) fn take(&mut self, rows: Vec<CoverRow>) -> bool {
+        let before = (self.marked.len(), self.closed.len());
+        self.found = Found::default();
+        for mut row in rows {
+            if !self.policies.has_settled && row.fd != u32::MAX && self.adopted.insert(row.cookie) {
+                self.adopt(&mut row);
+            }
+            if row.began & LENT != 0 {
+                self.found.lent.insert(row.cookie);
+            }
+            self.mark(&row);
+            self.cut(&row);
+        }
+        self.found.stale.retain(|cookie| !self.marked.iter().any(|(marked, _)| marked == cookie));
+        before != (self.marked.len(), self.closed.len())
+    }
+
+    /// What became of it, and what the last rows have shown.
+    pub(super) fn finish(mut self) -> (Enforced, Found) {
+        self.done.unmarked = self.unmarked.len();
+        self.done.marked = self.marked.iter().filter(|(_, mark)| Mark::from_bits(*mark).is_some()).count();
+        self.done.restored = self.marked.len() - self.done.marked;
+        (self.done, self.found)
+    }
+
+    /// A former helper may have marked the socket, and may know what its program had set before.
+    fn adopt(&self, row: &mut CoverRow) {
+        match held::adopt(row, &self.policies.former, self.policies.bound_sockets.as_fd()) {
+            // The kernel does not know it yet, or has no binding of it at all.
+            Ok(own) if row.refused == 0 || Mark::from_bits(row.wanted).is_none() => row.wanted = own,
+            Ok(_kept) => {}
+            Err(error) => tracing::debug!(%error, tgid = row.holder.tgid, "a program's own mark is unknown"),
+        }
+    }
+
+    fn mark(&mut self, row: &CoverRow) {
+        let change = (row.cookie, row.wanted);
+        if row.mark == row.wanted || self.marked.contains(&change) {
+            return;
+        }
+        // Another holder may be reached where this one cannot.
+        let set = if row.fd == u32::MAX { Err(io::ErrorKind::NotFound.into()) } else { held::set_mark(row) };
+        match set {
+            Ok(()) => {
+                self.marked.insert(change);
+                self.unmarked.remove(&change);
+            }
+            Err(error) => {
+                tracing::debug!(%error, tgid = row.holder.tgid, "a socket keeps its mark");
+                if row.fd != u32::MAX {
+                    self.unmarked.insert(change);
+                }
+                if row.refused == 0 {
+                    self.found.stale.insert(row.cookie);
+                }
+            }
+        }
+    }
+
+    fn cut(&mut self, row: &CoverRow) {
+        let is_near = row.net_ns == self.policies.net_ns;
+        if !may_be_cut(row) {
+            return;
+        }
+        let own = is_near.then(|| self.own.get_or_init(own::addresses));
+        if !is_cut(row, own) || !self.closed.insert(row.cookie) {
+            return;
+        }
+        let destroyer = self.destroyer.get_or_init(|| Destroyer::open().ok());
+        let near = destroyer.as_ref().filter(|_| is_near);
+        if near.is_some_and(|destroyer| destroyer.destroy(row).is_ok()) {
+            self.done.closed += 1;
+            return;
+        }
+        match held::shut(row) {
+            Ok(true) => self.done.shut += 1,
+            // The other end was here, too, and was closed before.
+            Ok(false) => self.done.closed += 1,
+            Err(_unreachable) => self.done.silenced += 1,
+        }
+    }
+}
+
+/// Whether this is a connection at all, which is to be asked before addresses are.
+fn may_be_cut(row: &CoverRow) -> bool {
+    row.refused != 0
+        && row.tuple.protocol == TCP
+        && !matches!(row.state, tcp_state::LISTEN | tcp_state::CLOSE)
+}
+
 /// Whether this is a connection that is refused; `own` are the addresses of its network namespace, if that is ours.
 fn is_cut(row: &CoverRow, own: Option<&HashSet<IpAddr>>) -> bool {
-    if row.tuple.protocol != TCP || matches!(row.state, tcp_state::LISTEN | tcp_state::CLOSE) {
+    if !may_be_cut(row) {
         return false;
     }
-    let began = match u32::from(row.began) {
+    let began = match u32::from(row.began & !LENT) {
         socket_flag::INBOUND => Began::There,
         socket_flag::OUTBOUND => Began::Here,
         _ => Began::Unknown,

@@ -15,7 +15,7 @@ use std::os::{
 
 use crate::{
     engine::input::{ProcessKey, ProgramKey},
-    kernel::policy::{Inherited, Policies},
+    kernel::policy::{Enforced, Inherited, Policies},
 };
 
 /// Decides whose traffic is refused.
@@ -67,6 +67,18 @@ pub trait Judge: Send {
     /// # Errors
     /// In words.
     fn settle(&mut self) -> Result<(), String>;
+
+    /// Makes the sockets follow that these processes hold, whoever opened them.
+    ///
+    /// # Errors
+    /// In words.
+    fn follow(&mut self, processes: &[ProcessKey]) -> Result<(), String>;
+
+    /// Makes sockets follow that have changed hands since. To be called some times a second.
+    ///
+    /// # Errors
+    /// In words.
+    fn patrol(&mut self) -> Result<(), String>;
 
     /// Removes bindings that mean nothing any more.
     ///
@@ -153,6 +165,22 @@ impl Judge for Policies {
     fn settle(&mut self) -> Result<(), String> {
         let done = self.enforce().map_err(words)?;
         tracing::debug!(?done, "open sockets follow the rules");
+        Ok(())
+    }
+
+    fn follow(&mut self, processes: &[ProcessKey]) -> Result<(), String> {
+        let processes: Vec<kernel::ProcessKey> = processes.iter().map(to_kernel).collect();
+        let done = Self::follow(self, &processes).map_err(words)?;
+        tracing::debug!(?done, "sockets of those who execute blocked programs follow");
+        Ok(())
+    }
+
+    fn patrol(&mut self) -> Result<(), String> {
+        if let Some(done) = Self::patrol(self).map_err(words)?
+            && done != Enforced::default()
+        {
+            tracing::debug!(?done, "sockets that changed hands follow");
+        }
         Ok(())
     }
 

@@ -20,6 +20,7 @@ impl Enforcer {
     #[must_use]
     pub fn leaving_behind(mut self, keeping: Keeping, has_table: bool) -> Self {
         self.keeping = Some(keeping);
+        self.is_adopted = has_table;
         if has_table {
             self.hold = Some(Hold::Owned);
             self.listen();
@@ -28,6 +29,24 @@ impl Enforcer {
             }
         }
         self
+    }
+
+    /// Gives each rule the packets that the firewall has refused for it since its table was made, also while there was
+    /// no helper. Where they went nobody knows any more.
+    pub(super) fn count_former(&mut self, rules: &mut [KeptRule]) {
+        let Some(firewall) = self.firewall.as_mut().filter(|_| self.is_adopted) else { return };
+        match firewall.counters() {
+            Ok(counters) => {
+                for kept in rules {
+                    let count = counters.by_rule.get(&kept.rule.id.0);
+                    kept.rule.hits = count.map_or(0, |count| count.packets);
+                }
+            }
+            Err(error) => {
+                let error = escape(error.to_string().as_bytes());
+                tracing::warn!(error, "what was refused while there was no helper is not counted");
+            }
+        }
     }
 
     /// Binds whoever the programs of a former helper refuse something to, for these rules. Gives them.

@@ -7,6 +7,7 @@ use std::{
 
 use crossbeam_channel::bounded;
 use sekhmet_common::{
+    coverage::SourceStatus,
     rule::{Lifetime, Subject},
     time::Timestamp,
 };
@@ -88,6 +89,15 @@ impl Judge for FakeJudge {
 
     fn settle(&mut self) -> Result<(), String> {
         self.notes.note("settle".into())
+    }
+
+    fn follow(&mut self, processes: &[ProcessKey]) -> Result<(), String> {
+        let ids: Vec<u32> = processes.iter().map(|k| k.tgid).collect();
+        self.notes.note(format!("follow {ids:?}"))
+    }
+
+    fn patrol(&mut self) -> Result<(), String> {
+        self.notes.note("patrol".into())
     }
 
     fn sweep(&mut self) -> Result<(), String> {
@@ -202,6 +212,36 @@ fn what_cannot_be_kept_is_not_enforced() {
 }
 
 #[test]
+fn what_cannot_be_written_ends_all_the_same_and_is_made_up_for() {
+    let mut scene = scene();
+    let (seen, told) = bounded(16);
+    scene.enforcer.seen = seen;
+    assert_eq!(scene.enforcer.keeping_line().status, SourceStatus::Best);
+    scene.enforcer.apply(&add(&rule(5))).unwrap();
+    let in_the_way = scene.dir.path().join("rules.toml.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    scene.notes.take();
+    scene.enforcer.apply(&change(ChangeStep::Remove(vec![RuleId(5)]), &[])).unwrap();
+    assert!(scene.notes.take().contains(&"clear 5".to_owned()));
+    assert_eq!(on_disk(&scene.dir), [5], "as it was");
+    let line = |told: &Receiver<Input>| match told.try_recv() {
+        Ok(Input::Keeping(line)) => line,
+        other => panic!("{other:?}"),
+    };
+    let said = line(&told);
+    assert_eq!(
+        (said.status, said.cost.is_empty(), said.reason.is_empty()),
+        (SourceStatus::Reduced, false, false)
+    );
+    scene.enforcer.look_after();
+    assert!(told.try_recv().is_err(), "nothing new");
+    std::fs::remove_dir(&in_the_way).unwrap();
+    scene.enforcer.look_after();
+    assert!(on_disk(&scene.dir).is_empty());
+    assert_eq!(line(&told).status, SourceStatus::Best);
+}
+
+#[test]
 fn without_a_firewall_the_programs_refuse_alone() {
     let (notes, dir) = (Notes::default(), tempfile::tempdir().unwrap());
     let mut alone = enforcer(&notes, None, &dir);
@@ -294,4 +334,41 @@ fn a_table_that_was_left_is_not_made_again() {
     let (mut enforcer, _said) = leaving(enforcer(&notes, Some(&firewall), &dir), true);
     enforcer.restore(vec![rule(5)], &[]);
     assert_eq!((firewall.installs(), notes.take()[0].as_str()), (1, "firewall true"));
+}
+
+#[test]
+fn sockets_that_change_hands_are_seen_to_also_while_changes_come_in() {
+    let mut scene = scene();
+    scene.enforcer.apply(&add(&rule(5))).unwrap();
+    scene.notes.take();
+    let notes = scene.notes.clone();
+    let (orders, changes) = bounded(4);
+    let (done, answers) = bounded(4);
+    let thread = start(scene.enforcer, changes, done).unwrap();
+    let until = Instant::now() + 3 * LOOK_EVERY;
+    let mut found = Vec::new();
+    while !found.contains(&"patrol".to_owned()) && Instant::now() < until {
+        let step = ChangeStep::Follow(vec![ProcessKey { tgid: 12, start_ns: 1 }]);
+        orders.send(Change { id: ChangeId(2), step, keep: None }).unwrap();
+        assert!(matches!(answers.recv().unwrap(), Input::Applied { result: Ok(_), .. }));
+        found.extend(notes.take());
+        thread::sleep(LOOK_EVERY / 20);
+    }
+    drop(orders);
+    thread.join().unwrap();
+    assert!(found.contains(&"follow [12]".to_owned()) && found.contains(&"patrol".to_owned()), "{found:?}");
+}
+
+#[test]
+fn what_the_firewall_refused_while_there_was_no_helper_counts() {
+    let (notes, firewall, dir) = (Notes::default(), MemoryFirewall::new(), tempfile::tempdir().unwrap());
+    firewall.clone().install().unwrap();
+    let refused = firewall::Count { packets: 42, bytes: 4200 };
+    firewall.count(firewall::Counters { by_rule: [(5, refused)].into(), ..Default::default() });
+    let (mut adopting, _said) = leaving(enforcer(&notes, Some(&firewall), &dir), true);
+    let hits = |restored: Restored| restored.rules.iter().map(|kept| kept.rule.hits).collect::<Vec<_>>();
+    assert_eq!(hits(adopting.restore(vec![rule(5), rule(6)], &[])), [42, 0]);
+    // A table of its own begins at nothing, whatever is in one that lies about.
+    let (mut fresh, _said) = leaving(enforcer(&notes, Some(&firewall), &dir), false);
+    assert_eq!(hits(fresh.restore(vec![rule(5)], &[])), [0]);
 }

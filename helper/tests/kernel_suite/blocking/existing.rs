@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     os::fd::AsFd,
     process::Stdio,
     time::Duration,
@@ -12,7 +12,7 @@ use sekhmet_common::kernel::mark::{LOCAL_TOO, Mark};
 
 use super::{
     RULE, Stage, take,
-    victim::{self, Answer, V4, Victim},
+    victim::{self, Answer, V4, V6, Victim},
 };
 use crate::child;
 
@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_millis(400);
 pub(super) fn run(stage: &mut Stage<'_>) {
     streams(stage);
     datagrams(stage);
+    streams_of_each_kind(stage);
+    datagrams_of_each_kind(stage);
     handed_over(stage);
     marks(stage);
 }
@@ -101,6 +103,89 @@ fn datagrams(stage: &mut Stage<'_>) {
     stage.check("until the rule is gone", answers == (Ok(31), Ok(5)), answers);
 }
 
+/// Connections over IPv6, over IPv4 from an IPv6 socket, and one whose descriptor somebody else has, too.
+fn streams_of_each_kind(stage: &mut Stage<'_>) {
+    for (name, kind, address, target) in [
+        ("TCP over IPv6", "tcp6", V6, V6),
+        ("TCP over IPv4 from an IPv6 socket", "tcp6", V4, mapped()),
+        ("TCP with a descriptor in another's hands", "tcp4", V4, V4),
+    ] {
+        let mut victim = Victim::start();
+        let Ok(listener) = TcpListener::bind((address, 0)) else {
+            stage.tap.skip(&format!("{name}, from before: nothing passes"), "no such address");
+            continue;
+        };
+        let port = listener.local_addr().unwrap().port();
+        let place = victim.connected(kind, (target, port).into()).unwrap();
+        let mut ours: TcpStream = take(&mut victim, place).into();
+        let (mut peer, _) = listener.accept().unwrap();
+        stage.block(&victim);
+        let sent = (victim.ask(&format!("send {place} 50")), ours.write(&[9; 60]).map_err(|e| e.kind()));
+        peer.set_read_timeout(Some(PATIENCE)).unwrap();
+        let heard = peer.read(&mut [0; 256]).map_err(|error| error.kind());
+        // A peer that is told of the end, or of nothing.
+        let good = heard.is_err() || heard == Ok(0);
+        stage.check(&format!("{name}, from before: nothing passes"), good, (sent, heard));
+        let noticed = victim.ask(&format!("recv {place}"));
+        let good = !matches!(noticed, Ok(1..) | Err(libc::EAGAIN));
+        stage.check(&format!("{name}, from before: whoever waits notices"), good, noticed);
+        stage.free();
+    }
+}
+
+/// Sockets without connections of every kind, connected and not.
+fn datagrams_of_each_kind(stage: &mut Stage<'_>) {
+    for (name, kind, address, target) in
+        [("UDP over IPv6", "udp6", V6, V6), ("UDP over IPv4 from an IPv6 socket", "udp6", V4, mapped())]
+    {
+        let mut victim = Victim::start();
+        let Ok(peer) = UdpSocket::bind((address, 0)) else {
+            stage.tap.skip(&format!("{name}, from before: refused"), "no such address");
+            continue;
+        };
+        peer.set_nonblocking(true).unwrap();
+        let to = SocketAddr::new(target, peer.local_addr().unwrap().port());
+        let (free, tied) = (victim.open(kind), victim.connected(kind, to).unwrap());
+        stage.block(&victim);
+        let found = (
+            victim.ask(&format!("sendto {free} {to} 5")),
+            victim.ask(&format!("send {tied} 5")),
+            peer.recv(&mut [0; 9]).is_err(),
+        );
+        stage.check(&format!("{name}, from before: refused"), found == (REFUSED, REFUSED, true), found);
+        stage.free();
+        let found = (victim.ask(&format!("sendto {free} {to} 5")), victim.ask(&format!("send {tied} 5")));
+        stage.check(&format!("{name}, from before: free afterwards"), found == (Ok(5), Ok(5)), found);
+    }
+    for (name, kind) in [("a ping socket", "ping4"), ("a raw socket", "raw4")] {
+        let mut victim = Victim::start();
+        let (Ok(free), Ok(tied)) = (victim.ask(&format!("open {kind}")), victim.ask(&format!("open {kind}")))
+        else {
+            stage.tap.skip(&format!("{name} from before is refused, connected and not"), "none may be made");
+            continue;
+        };
+        victim.ask(&format!("connect {tied} 127.0.0.1:0")).unwrap();
+        let both = |victim: &mut Victim| {
+            let echo = |place, to| format!("echo {place} {to}");
+            (victim.ask(&echo(free, "127.0.0.1:0")), victim.ask(&echo(tied, "127.0.0.1:0")))
+        };
+        let works = both(&mut victim);
+        stage.check(&format!("{name} works without a rule"), works == (Ok(8), Ok(8)), works);
+        stage.block(&victim);
+        let found = both(&mut victim);
+        stage.check(
+            &format!("{name} from before is refused, connected and not"),
+            found == (REFUSED, REFUSED),
+            found,
+        );
+        stage.free();
+    }
+}
+
+fn mapped() -> IpAddr {
+    IpAddr::V6(Ipv4Addr::LOCALHOST.to_ipv6_mapped())
+}
+
 /// Descriptors that change hands.
 fn handed_over(stage: &mut Stage<'_>) {
     let mut victim = Victim::start();
@@ -115,6 +200,12 @@ fn handed_over(stage: &mut Stage<'_>) {
         answer == Err(Some(libc::EPERM)),
         answer,
     );
+    if rustix::process::geteuid().is_root() {
+        let answer = victim.ask(&format!("nobody send {place} 9"));
+        stage.check("also with another user id", answer == REFUSED, answer);
+    }
+    let answer = victim.ask(&format!("fork send {place} 9"));
+    stage.check("and in a new child's", answer == REFUSED, answer);
     stage.free();
     // The other way about: made by this process, used by the victim.
     let gift = UdpSocket::bind((V4, 0)).unwrap();

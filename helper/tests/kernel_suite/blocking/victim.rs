@@ -16,9 +16,10 @@ use rustix::{
         ipproto, listen, recv, send, sendto, socket,
         sockopt::{Timeout, set_socket_timeout},
     },
-    process::WaitOptions,
+    process::{Pid, PidfdFlags, PidfdGetfdFlags, WaitOptions, pidfd_getfd, pidfd_open},
 };
 
+use super::ring::Ring;
 use crate::child;
 
 /// The word that makes a child a victim.
@@ -90,7 +91,8 @@ impl Drop for Victim {
 
 /// Does the lines until there are no more.
 pub(crate) fn serve() -> ExitCode {
-    let mut sockets: Vec<OwnedFd> = Vec::new();
+    let mut sockets: Vec<Option<OwnedFd>> = Vec::new();
+    let mut ring = Ring::default();
     let mut kid: Option<Victim> = None;
     for line in io::stdin().lock().lines().map_while(Result::ok) {
         let answer = match line.split_once(' ') {
@@ -104,8 +106,12 @@ pub(crate) fn serve() -> ExitCode {
                 // Its socket is made and used by another thread than the first.
                 scope.spawn(|| act(&mut Vec::new(), rest)).join().unwrap()
             }),
-            Some(("fork", rest)) => forked(rest, None),
-            Some(("nobody", rest)) => forked(rest, Some(65_534)),
+            Some((word, _)) if word.starts_with("ring") => {
+                let words: Vec<&str> = line.split(' ').collect();
+                ring.act(&mut sockets, &words).map_err(Errno::raw_os_error)
+            }
+            Some(("fork", rest)) => forked(&mut sockets, rest, None),
+            Some(("nobody", rest)) => forked(&mut sockets, rest, Some(65_534)),
             _ => act(&mut sockets, &line),
         };
         match answer {
@@ -121,17 +127,17 @@ pub(crate) fn once(line: &str) -> ExitCode {
     act(&mut Vec::new(), line).map_or_else(|errno| ExitCode::from(errno as u8), |_| ExitCode::SUCCESS)
 }
 
-fn act(sockets: &mut Vec<OwnedFd>, line: &str) -> Answer {
+fn act(sockets: &mut Vec<Option<OwnedFd>>, line: &str) -> Answer {
     let words: Vec<&str> = line.split(' ').collect();
     act_io(sockets, &words).map_err(|errno| errno.raw_os_error())
 }
 
-fn act_io(sockets: &mut Vec<OwnedFd>, words: &[&str]) -> Result<i64, Errno> {
+fn act_io(sockets: &mut Vec<Option<OwnedFd>>, words: &[&str]) -> Result<i64, Errno> {
     let number = |at: usize| words[at].parse::<usize>().unwrap();
     let address = |at: usize| words[at].parse::<SocketAddr>().unwrap();
     match words[0] {
         "open" => {
-            sockets.push(open(words[1])?);
+            sockets.push(Some(open(words[1])?));
             return Ok(sockets.len() as i64 - 1);
         }
         // A new socket and one attempt to reach somebody.
@@ -148,13 +154,18 @@ fn act_io(sockets: &mut Vec<OwnedFd>, words: &[&str]) -> Result<i64, Errno> {
         }
         // What was handed down at the start.
         "inherited" => {
-            sockets.push(inherited()?);
+            sockets.push(Some(inherited()?));
+            return Ok(sockets.len() as i64 - 1);
+        }
+        // A socket of another process by its number there: no hook of the kernel is told.
+        "fetch" => {
+            sockets.push(Some(fetch(number(1), number(2))?));
             return Ok(sockets.len() as i64 - 1);
         }
         "tx" => return Ok(sent_by(words[1])),
         _ => {}
     }
-    let here = sockets[number(1)].as_fd();
+    let here = sockets[number(1)].as_ref().unwrap().as_fd();
     match words[0] {
         "bind" => bind(here, &address(2)).map(|()| port(here)),
         "connect" => connect(here, &address(2)).map(|()| 0),
@@ -164,7 +175,7 @@ fn act_io(sockets: &mut Vec<OwnedFd>, words: &[&str]) -> Result<i64, Errno> {
         "accept" => {
             let new = accept(here)?;
             patient(&new);
-            sockets.push(new);
+            sockets.push(Some(new));
             Ok(sockets.len() as i64 - 1)
         }
         "send" => send(here, &vec![7; number(2)], SendFlags::NOSIGNAL).map(|n| n as i64),
@@ -215,9 +226,10 @@ fn sent_by(interface: &str) -> i64 {
     line.split_ascii_whitespace().nth(8).unwrap().parse().unwrap()
 }
 
-/// Does one line in a child that is only forked, perhaps as another user, and gives what came of it.
+/// Does one line in a child that is only forked, perhaps as another user, with the sockets there are, and gives what
+/// came of it.
 #[expect(unsafe_code, reason = "fork without exec")]
-fn forked(line: &str, user: Option<u32>) -> Answer {
+fn forked(sockets: &mut Vec<Option<OwnedFd>>, line: &str, user: Option<u32>) -> Answer {
     // SAFETY: the victim has one thread; the child does system calls and ends.
     let child = unsafe { libc::fork() };
     if child == 0 {
@@ -228,11 +240,11 @@ fn forked(line: &str, user: Option<u32>) -> Answer {
                 unsafe { libc::_exit(errno.raw_os_error()) };
             }
         }
-        let status = act(&mut Vec::new(), line).err().unwrap_or(0);
+        let status = act(sockets, line).err().unwrap_or(0);
         // SAFETY: as above.
         unsafe { libc::_exit(status) };
     }
-    let pid = rustix::process::Pid::from_raw(child);
+    let pid = Pid::from_raw(child);
     let (_, status) = rustix::process::waitpid(pid, WaitOptions::empty()).unwrap().unwrap();
     match status.exit_status() {
         Some(0) => Ok(0),
@@ -260,6 +272,13 @@ pub(crate) fn unshare() -> Result<i64, Errno> {
 fn inherited() -> Result<OwnedFd, Errno> {
     // SAFETY: standard error stays open as long as the process.
     rustix::io::dup(unsafe { BorrowedFd::borrow_raw(2) })
+}
+
+/// A copy of a descriptor of another process.
+fn fetch(pid: usize, fd: usize) -> Result<OwnedFd, Errno> {
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    pidfd_getfd(process, i32::try_from(fd).unwrap(), PidfdGetfdFlags::empty())
 }
 
 /// Sets the mark if there is one to set; gives the mark then.

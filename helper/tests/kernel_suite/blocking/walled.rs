@@ -3,7 +3,7 @@
 use std::{
     io::Read,
     net::{SocketAddr, TcpListener, UdpSocket},
-    process::{ExitCode, Stdio},
+    process::{Command, ExitCode, Stdio},
     time::Duration,
 };
 
@@ -12,7 +12,7 @@ use sekhmet_common::kernel::{
     tcp_state,
 };
 use sekhmet_helper::{
-    firewall::{Firewall, NftFirewall},
+    firewall::{Firewall, NftFirewall, Shape},
     kernel::{self, Kernel, Options, policy::Policies},
 };
 
@@ -27,24 +27,36 @@ pub(crate) const WORD: &str = "walled";
 
 /// Starts the child and repeats what it says.
 pub(super) fn run(stage: &mut Stage<'_>) {
-    let mut child = child::command(&[WORD]).stdout(Stdio::piped()).spawn().unwrap();
+    retell(stage, child::command(&[WORD]), "with the firewall's table, ");
+}
+
+/// Starts a child that prints lines of the protocol, and repeats its checks with a word before them.
+pub(super) fn retell(stage: &mut Stage<'_>, mut command: Command, before: &str) {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut text = String::new();
     child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
     let status = child.wait().unwrap();
-    for line in text.lines() {
-        match (line.strip_prefix("skip "), line.split_once(" | ")) {
-            (Some(why), _) => stage.tap.skip("with the firewall's table", why),
-            (None, Some((name, found))) => {
-                let name = format!("with the firewall's table, {name}");
-                stage.tap.check(&name, found == "good", found);
-            }
-            _ => stage.tap.check(line, false, "unreadable"),
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let (good, rest) = match (line.strip_prefix("ok "), line.strip_prefix("not ok ")) {
+            (Some(rest), _) => (true, rest),
+            (_, Some(rest)) => (false, rest),
+            _ => continue,
+        };
+        let name = rest.split_once(" - ").map_or(rest, |(_, name)| name);
+        let mut why = String::new();
+        while let Some(more) = lines.next_if(|line| !good && line.starts_with("#   ")) {
+            why += &format!("{}\n", &more[4..]);
+        }
+        match name.split_once(" # SKIP ") {
+            Some((name, why)) => stage.tap.skip(&format!("{before}{name}"), why),
+            None => stage.tap.check(&format!("{before}{name}"), good, &why),
         }
     }
-    stage.check("the child with the firewall's table ends well", status.success(), status);
+    stage.check(&format!("{before}the child ends well"), status.success(), status);
 }
 
-/// The child: prints `NAME | good`, `NAME | WHAT WAS FOUND`, or `skip WHY`.
+/// The child: prints lines of the protocol.
 pub(crate) fn helper() -> ExitCode {
     match victim::unshare() {
         Ok(_namespace) => {}
@@ -54,10 +66,13 @@ pub(crate) fn helper() -> ExitCode {
         Ok(kernel) => kernel,
         Err(error) => return skip(&format!("no programs: {error}")),
     };
-    let installed = NftFirewall::open().and_then(|mut firewall| firewall.install().map(|_hold| firewall));
+    let installed = NftFirewall::open().and_then(|mut firewall| Ok((firewall.install()?, firewall)));
     let firewall = match installed {
-        Ok(firewall) => firewall,
-        Err(error) => return skip(&format!("no table: {error}").replace('\n', " ")),
+        Ok((shape, firewall)) => {
+            say("it is there as a whole", shape, Shape::ALL[0]);
+            firewall
+        }
+        Err(error) => return skip(&format!("no table: {error}")),
     };
     let mut policies = kernel.take_policies().unwrap();
     kernel.adopt_sockets().unwrap();
@@ -71,15 +86,15 @@ pub(crate) fn helper() -> ExitCode {
 }
 
 fn skip(why: &str) -> ExitCode {
-    println!("skip {why}");
+    println!("ok 1 - all of it # SKIP {}", why.replace('\n', " "));
     ExitCode::SUCCESS
 }
 
 fn say<T: std::fmt::Debug + PartialEq>(name: &str, found: T, wanted: T) {
     if found == wanted {
-        println!("{name} | good");
+        println!("ok 1 - {name}");
     } else {
-        println!("{name} | found {found:?}, wanted {wanted:?}");
+        println!("not ok 1 - {name}\n#   found {found:?}, wanted {wanted:?}");
     }
 }
 

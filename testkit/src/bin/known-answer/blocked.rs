@@ -253,7 +253,7 @@ fn program(
 
 /// Nothing may arrive from the answer on. What was on its way through the wire at that moment may: it gets the time
 /// of a few packets.
-fn silence(sink: &mut Sink, seconds: u64) -> Result<(), String> {
+pub(crate) fn silence(sink: &mut Sink, seconds: u64) -> Result<(), String> {
     let shown = |error: anyhow::Error| format!("{error:#}");
     thread::sleep(Duration::from_millis(50));
     let before = sink.arrived().map_err(shown)?;
@@ -268,7 +268,7 @@ fn silence(sink: &mut Sink, seconds: u64) -> Result<(), String> {
     Ok(())
 }
 
-fn other(program: &Path, server: SocketAddr, sink: &mut Sink) -> Result<(), String> {
+pub(crate) fn other(program: &Path, server: SocketAddr, sink: &mut Sink) -> Result<(), String> {
     let shown = |error: anyhow::Error| format!("{error:#}");
     let before = sink.arrived().map_err(shown)?;
     let mut command = Command::new(program);

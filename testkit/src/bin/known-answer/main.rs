@@ -16,6 +16,7 @@ mod password;
 mod picture;
 mod processes;
 mod report;
+mod stored;
 mod stranger;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -80,6 +81,8 @@ enum Case {
         #[arg(long, default_value_t = 20)]
         kills: usize,
     },
+    /// The rules on a disk that is full, read-only, and damaged: what was good holds, and whoever asks is told.
+    Stored,
     /// Another user blocks and unblocks: what polkit asks, and that nothing happens but what was answered.
     Asked,
     /// The same at a terminal, with a real password (`with-helper --admin`).
@@ -191,6 +194,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::Blocked { seconds } => blocked::blocked(&checker, *seconds, &mut report)?,
                 Case::Durable { kills } => durable::durable(&checker, *kills, &mut report)?,
                 Case::Files => files::files(&checker, &mut report)?,
+                Case::Stored => stored::stored(&checker, &mut report)?,
                 Case::Asked => asked::asked(&checker, &mut report)?,
                 Case::Password => password::password(&checker, &mut report)?,
                 Case::Stranger => stranger::stranger(&checker, &mut report)?,

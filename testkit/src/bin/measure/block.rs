@@ -32,6 +32,9 @@ const PACE: Duration = Duration::from_millis(1);
 /// Everything flows by then, and the helper has told of the process.
 const FLOWING: Duration = Duration::from_millis(300);
 
+/// Nanoseconds after which something has come over the kept connections, however busy the machine is.
+const FLOWING_WITHIN: u64 = 10_000_000_000;
+
 /// Whatever was to come has come by then, retransmissions included.
 const SILENT: Duration = Duration::from_millis(500);
 
@@ -62,7 +65,7 @@ pub(crate) fn sink(listen: SocketAddr) -> Result<()> {
     for line in std::io::stdin().lines() {
         line?;
         let new = std::mem::take(&mut *new.lock().unwrap_or_else(PoisonError::into_inner));
-        writeln!(std::io::stdout(), "{}", json!({ "last": last.swap(0, Relaxed), "new": new }))?;
+        writeln!(std::io::stdout(), "{}", json!({ "last": last.load(Relaxed), "new": new }))?;
     }
     Ok(())
 }
@@ -186,7 +189,8 @@ pub(crate) fn block(ctl: &Path, rules: &Rules, peer: &Peer, rounds: usize, socke
         values.sort_by(f64::total_cmp);
         values
     };
-    let at = |values: &[f64], share: f64| values[((values.len() - 1) as f64 * share).ceil() as usize];
+    // The smallest value that so large a share of all does not exceed.
+    let at = |values: &[f64], share: f64| values[((values.len() as f64 * share).ceil() as usize).max(1) - 1];
     let [stopped, allowed, answered] = [sorted(|r| r.stopped), sorted(|r| r.allowed), sorted(|r| r.answered)];
     Ok(json!({
         "rounds": rounds, "sockets": sockets,
@@ -199,9 +203,13 @@ pub(crate) fn block(ctl: &Path, rules: &Rules, peer: &Peer, rounds: usize, socke
 
 fn round(ctl: &Path, rules: &Rules, sink: &mut Talk, pid: u32) -> Result<Round> {
     let id = process(ctl, pid)?;
-    sink.ask()?;
-    // Some traffic after the question, so that silence is not what was there before.
-    thread::sleep(10 * PACE);
+    // Silence must not be what was there before.
+    let (began, mut asked) = (now(), sink.ask()?);
+    while asked["last"].as_u64().context("no moment")? < began {
+        ensure!(now() - began < FLOWING_WITHIN, "nothing comes over the kept connections");
+        thread::sleep(PACE);
+        asked = sink.ask()?;
+    }
     let options =
         HashMap::from([(OPTION_PROCESS, Variant::from(id)), (OPTION_LIFETIME, Variant::from("until-exit"))]);
     let called = now();
@@ -211,7 +219,6 @@ fn round(ctl: &Path, rules: &Rules, sink: &mut Talk, pid: u32) -> Result<Round> 
     let told = sink.ask()?;
     rules.remove(rule)?;
     let last = told["last"].as_u64().context("no moment")?;
-    ensure!(last > 0, "nothing came over the kept connections");
     let new: Vec<(u64, u64)> = serde_json::from_value(told["new"].clone())?;
     let ms = |from: u64, until: u64| until.saturating_sub(from) as f64 / 1e6;
     let allowed = allowed_at()?;

@@ -1,12 +1,13 @@
-//! The running helper's processor time and memory, from `/proc`.
+//! The running helper's processor time, memory and kernel programs.
 
 use std::{
+    collections::BTreeSet,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use anyhow::{Context, Result};
-use serde_json::{Value, json};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Map, Value, json};
 
 /// The helper that runs on this machine.
 pub(crate) struct Helper {
@@ -39,6 +40,35 @@ impl Helper {
         let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
         Ok(kib * 1.024 / 1000.0)
     }
+
+    /// The kernel programs that it holds open (`proc_pid_fdinfo(5)`; only a program's own lines tell `verified_insns`,
+    /// those of its links tell `prog_id` too).
+    fn program_ids(&self) -> Result<BTreeSet<u32>> {
+        let mut ids = BTreeSet::new();
+        for entry in std::fs::read_dir(self.proc.join("fdinfo")).context("its open files")? {
+            // It may close a file while the folder is read.
+            let text = std::fs::read_to_string(entry?.path()).unwrap_or_default();
+            if text.contains("verified_insns:") {
+                let id = text.lines().find_map(|line| line.strip_prefix("prog_id:")).context("prog_id")?;
+                ids.insert(id.trim().parse()?);
+            }
+        }
+        Ok(ids)
+    }
+}
+
+/// Instructions that the verifier walked through for each kernel program that the helper holds, by the program's name
+/// (`verified_insns`, since Linux 5.16).
+pub(crate) fn programs() -> Result<Value> {
+    let held = Helper::find()?.program_ids()?;
+    let mut counts = Map::new();
+    // A program of somebody else that goes while it is looked at is none of ours.
+    for program in aya::programs::loaded_programs().flatten().filter(|program| held.contains(&program.id())) {
+        let name = program.name_as_str().context("a program has no name")?;
+        counts.insert(name.to_owned(), program.verified_instruction_count().into());
+    }
+    ensure!(!counts.is_empty() && counts.len() == held.len(), "of {held:?} only {counts:?}");
+    Ok(counts.into())
 }
 
 /// Processor time that a process has used, in seconds (`proc_pid_stat(5)`, fields 14 and 15).

@@ -26,6 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum What {
+    /// What the kernel's verifier walked through for each of the helper's programs, in instructions.
+    Programs,
     /// From `connect` in a program to the line of `sekhmetctl watch`, in milliseconds.
     Latency {
         /// How many connections.
@@ -124,6 +126,7 @@ fn run(arguments: &Arguments) -> Result<()> {
         None => std::env::current_exe()?.with_file_name("sekhmetctl"),
     };
     match arguments.what {
+        What::Programs => tell(&helper::programs()?),
         What::Latency { count } => tell(&latency::latency(&ctl, count)?),
         What::Idle { seconds } => tell(&helper::idle(seconds)?),
         What::Load { rate, seconds } => tell(&load::load(&ctl, rate, seconds)?),
