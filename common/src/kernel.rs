@@ -90,13 +90,13 @@ pub mod stat {
     pub const SOCKET_UNBOUND: u32 = 4;
     /// Refusals that found no room to be counted under their own key.
     pub const REFUSAL_MAP_FULL: u32 = 5;
+    /// Failed opens whose path could not be read from the process's memory any more.
+    pub const FILE_UNREADABLE: u32 = 6;
+    /// Opens by io_uring, which the source in use does not resolve.
+    pub const FILE_URING: u32 = 7;
     /// Processes that executed a program, and sockets that several hold, to which one rule more applies than can be
     /// kept ([`super::policy::BOUND_MAX`]).
-    pub const POLICY_FULL: u32 = 6;
-    /// Failed opens whose path could not be read from the process's memory any more.
-    pub const FILE_UNREADABLE: u32 = 7;
-    /// Opens by io_uring, which the source in use does not resolve.
-    pub const FILE_URING: u32 = 8;
+    pub const POLICY_FULL: u32 = 8;
     /// One above the highest counter.
     pub const END: u32 = 9;
 }

@@ -402,6 +402,16 @@ fn observe(
     outbox.push_record(record.kind(), observation);
 }
 
+/// Tells accesses that were before `until_ns`.
+fn tell_files(accesses: &mut VecDeque<Box<FileSeen>>, until_ns: u64, clock: Clock, outbox: &mut Outbox) {
+    while let Some(seen) = accesses.pop_front_if(|seen| seen.record.header.at_ns < until_ns) {
+        match sight(&seen, clock.wall(seen.record.header.at_ns)) {
+            Some(sight) => outbox.push_record(kind::FILE, Observation::File(sight)),
+            None => outbox.filter(kind::FILE),
+        }
+    }
+}
+
 /// The line on the coverage panel about one of [`GAPS`].
 fn gap(what: &'static str) -> Source {
     Source {
@@ -410,16 +420,6 @@ fn gap(what: &'static str) -> Source {
         status: SourceStatus::Reduced,
         cost: Text::default(),
         reason: what.into(),
-    }
-}
-
-/// Tells accesses that were before `until_ns`.
-fn tell_files(accesses: &mut VecDeque<Box<FileSeen>>, until_ns: u64, clock: Clock, outbox: &mut Outbox) {
-    while let Some(seen) = accesses.pop_front_if(|seen| seen.record.header.at_ns < until_ns) {
-        match sight(&seen, clock.wall(seen.record.header.at_ns)) {
-            Some(sight) => outbox.push_record(kind::FILE, Observation::File(sight)),
-            None => outbox.filter(kind::FILE),
-        }
     }
 }
 

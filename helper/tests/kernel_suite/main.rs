@@ -40,8 +40,8 @@ fn main() -> ExitCode {
     if let Some(kernel) = load(&mut tap, &small) {
         overflow::run(&mut tap, kernel);
     }
-    succession::run(&mut tap);
     files::each_source(&mut tap, &options);
+    succession::run(&mut tap);
     let before = Before::open();
     if let Some(mut kernel) = load(&mut tap, &options) {
         probes(&mut tap, &kernel);

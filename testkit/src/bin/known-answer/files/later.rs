@@ -103,7 +103,11 @@ fn all_from(opened: &[Opened], from: Duration) -> Result<(), String> {
 
 fn soon(opened: &[Opened]) -> Result<(), String> {
     let late = opened.iter().filter_map(|o| o.told).find(|told| *told > SOON);
-    late.map_or(Ok(()), |told| Err(format!("told after {told:?}")))
+    match late {
+        Some(told) => Err(format!("told after {told:?}")),
+        None if opened.iter().all(|o| o.told.is_none()) => Err("none was told".to_owned()),
+        None => Ok(()),
+    }
 }
 
 fn first(opened: &[Opened]) -> String {

@@ -29,14 +29,14 @@ pub(super) struct Call {
 }
 
 /// Runs a program under strace and gives what it and its children did with files, in order for each process.
-///
-/// Standard output is that of this program.
 pub(super) fn run(folder: &Path, argv: &[OsString]) -> Result<Vec<Call>> {
     let trace = tempfile::tempdir_in(folder)?;
     let mut command = Command::new("strace");
-    // One file for each process; strings in hexadecimal; what a descriptor is, beside it; no padding.
-    command.args(["-ff", "-xx", "-y", "-a1", "-qq", "-e", "trace=%file", "-o"]).arg(trace.path().join("of"));
-    let status = command.args(argv).stdin(Stdio::null()).status().context("strace")?;
+    // One file for each process; strings in hexadecimal and whole; what a descriptor is, beside it; no padding.
+    command
+        .args(["-ff", "-xx", "-s", "100000", "-y", "-a1", "-qq", "-e", "trace=%file", "-o"])
+        .arg(trace.path().join("of"));
+    let status = command.args(argv).stdin(Stdio::null()).stdout(Stdio::null()).status().context("strace")?;
     ensure!(status.success(), "{argv:?}: {status}");
     let mut calls = Vec::new();
     for file in fs::read_dir(trace.path())? {
