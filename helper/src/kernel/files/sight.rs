@@ -101,6 +101,8 @@ fn depth(path: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use sekhmet_common::kernel::read_plain;
+
     use super::*;
 
     #[test]
@@ -124,8 +126,8 @@ mod tests {
 
     #[test]
     fn flags_say_what_was_meant() {
-        let of =
-            |flags: i32| access(&FileRecord { flags: flags.cast_unsigned(), ..FileSeen::default().record });
+        let empty: FileRecord = read_plain(&[0; size_of::<FileRecord>()]).unwrap();
+        let of = |flags: i32| access(&FileRecord { flags: flags.cast_unsigned(), ..empty });
         assert_eq!(of(libc::O_RDONLY), Access::Read);
         assert_eq!(of(libc::O_WRONLY | libc::O_CREAT), Access::Write);
         assert_eq!(of(libc::O_RDWR | libc::O_CLOEXEC), Access::ReadWrite);
