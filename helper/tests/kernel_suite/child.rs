@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use crate::blocking::{victim, walled};
+use crate::{
+    blocking::{victim, walled},
+    files::jail,
+};
 
 /// The first argument of a child.
 pub(crate) const WORD: &str = "--child";
@@ -24,6 +27,9 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         Some("exit") => ExitCode::from(arguments.get(1).and_then(|s| s.parse().ok()).unwrap_or(255)),
         Some(victim::WORD) => victim::serve(),
         Some(walled::WORD) => walled::helper(),
+        Some("stranger") => jail::stranger(&arguments[1]),
+        Some("gone") => jail::gone(&arguments[1], &arguments[2]),
+        Some("jail") => jail::jail(&arguments[1]),
         Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("send") => {
             let port = arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(0);
