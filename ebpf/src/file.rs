@@ -1,9 +1,12 @@
 //! Opened files: which of them have a name that is looked for, and what is told of those.
 
 pub mod asked;
+pub mod lookup;
+pub mod opening;
 pub mod record;
 pub mod sieve;
 pub mod syscall;
+pub mod uring;
 pub mod walk;
 
 use aya_ebpf::{

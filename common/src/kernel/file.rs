@@ -150,6 +150,23 @@ pub struct FileRecord {
     pub reserved: u32,
 }
 
+/// Most opens that are under way at a time.
+pub const OPENINGS_MAX: usize = 16_384;
+
+/// What `do_filp_open` was called with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The `struct filename`.
+    pub path: u64,
+    /// The `struct open_flags`.
+    pub flags: u64,
+    /// The folder's descriptor.
+    pub folder: i32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
 /// Where a program puts a record together: too large for its stack. Also what changes in loops is kept here and not in
 /// registers: the verifier does not follow values in there, and so needs not go through every one of them.
 #[repr(C)]
@@ -162,6 +179,8 @@ pub struct FileScratch {
     pub key: NameKey,
     /// What was read of a `struct dentry`.
     pub node: [u64; 16],
+    /// What was asked for, where the program is told by the kernel's own objects.
+    pub opening: Opening,
     /// The `struct file`, 0 for none.
     pub file: u64,
     /// The `struct vfsmount` from which the walk begins.

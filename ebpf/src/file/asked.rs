@@ -2,7 +2,7 @@
 
 use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
-use aya_ebpf::helpers::generated::bpf_probe_read_user_str;
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str};
 use sekhmet_common::kernel::{FileScratch, PATH_MAX, Sieve};
 
 use super::sieve::{self, Name};
@@ -15,9 +15,26 @@ const SCANNED_MAX: u32 = 256;
 /// # Safety
 /// `scratch` is a value of a map.
 #[inline(always)]
-pub unsafe fn copy(scratch: *mut FileScratch, path: u64) -> bool {
+pub unsafe fn copy_from_user(scratch: *mut FileScratch, path: u64) -> bool {
     let text = unsafe { addr_of_mut!((*scratch).text) };
     let length = unsafe { bpf_probe_read_user_str(text.cast(), PATH_MAX as u32, path as *const _) };
+    unsafe { ends_at(scratch, length) }
+}
+
+/// The same for the kernel's own copy.
+///
+/// # Safety
+/// `scratch` is a value of a map.
+#[inline(always)]
+pub unsafe fn copy_from_kernel(scratch: *mut FileScratch, path: u64) -> bool {
+    let text = unsafe { addr_of_mut!((*scratch).text) };
+    let length = unsafe { bpf_probe_read_kernel_str(text.cast(), PATH_MAX as u32, path as *const _) };
+    unsafe { ends_at(scratch, length) }
+}
+
+/// `length` counts the end mark, or is an error.
+#[inline(always)]
+unsafe fn ends_at(scratch: *mut FileScratch, length: i64) -> bool {
     if length <= 0 {
         return false;
     }

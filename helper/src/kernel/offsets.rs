@@ -83,6 +83,10 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("DENTRY_NAME", "dentry", "d_name"),
     // Another name since Linux 6.15.
     ("DENTRY_INAME", "dentry", "d_iname|d_shortname"),
+    ("OPEN_FLAGS", "open_flags", "open_flag"),
+    ("OPEN_LOOKUP", "open_flags", "lookup_flags"),
+    ("FILENAME_NAME", "filename", "name"),
+    ("IO_OPCODE", "io_kiocb", "opcode"),
     ("MOUNT_PARENT", "mount", "mnt_parent"),
     ("MOUNT_MOUNTPOINT", "mount", "mnt_mountpoint"),
     ("MOUNT_MNT", "mount", "mnt"),

@@ -52,7 +52,7 @@ pub const INTERVAL_WATCHED: Duration = Duration::from_secs(1);
 pub const INTERVAL_ALONE: Duration = Duration::from_secs(5);
 
 /// Counters of what must not happen to rules, and what it means.
-const GAPS: [(u32, &str); 4] = [
+const GAPS: [(u32, &str); 6] = [
     (stat::POLICY_MAP_FULL, "processes are not blocked as they should be: too many are"),
     (
         stat::POLICY_FULL,
@@ -60,6 +60,8 @@ const GAPS: [(u32, &str); 4] = [
     ),
     (stat::SOCKET_UNBOUND, "sockets are not blocked as they should be: the kernel has no memory for them"),
     (stat::REFUSAL_MAP_FULL, "refusals are not told: there are too many different ones"),
+    (stat::FILE_UNREADABLE, "failed opens are not told: their paths could not be read"),
+    (stat::FILE_OPENINGS_FULL, "opens are not told: there are too many at a time"),
 ];
 
 /// The running thread. Dropping it stops the thread and detaches the programs.
@@ -157,6 +159,8 @@ struct Worker {
     malformed: u64,
     /// Events that no program was run for, as told on the coverage panel.
     missed: PerKind,
+    /// Opens by io_uring that could not be resolved, as told there.
+    by_uring: u64,
 }
 
 impl Worker {
@@ -176,6 +180,7 @@ impl Worker {
             lost: PerKind::default(),
             malformed: 0,
             missed: PerKind::default(),
+            by_uring: 0,
         }
     }
 
@@ -359,8 +364,10 @@ impl Worker {
             }
         }
         self.outbox.set_balance(balance);
-        if counts.missed != self.missed {
+        let by_uring = self.kernel.stat(stat::FILE_URING).unwrap_or(self.by_uring);
+        if counts.missed != self.missed || by_uring != self.by_uring {
             self.missed = counts.missed;
+            self.by_uring = by_uring;
             let (mode, sources) = (self.kernel.mode(), self.kernel.sources());
             self.outbox.set_coverage(mode, sources);
         }
