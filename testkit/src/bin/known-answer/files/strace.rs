@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail, ensure};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Call {
     pub(super) pid: u32,
-    /// The program's short name (`proc_pid_comm(5)`).
+    /// The name of the program's file, links followed, which is what it is shown as.
     pub(super) name: Vec<u8>,
     /// The file's path as the kernel resolved it; after a failure what was asked for, made absolute.
     pub(super) path: Vec<u8>,
@@ -97,8 +97,9 @@ impl Reading {
         let is_ok = !result.starts_with('-');
         let access = match name {
             "execve" | "execveat" if is_ok => {
-                self.name = requested.rsplit(|&b| b == b'/').next().unwrap_or_default().to_vec();
-                self.name.truncate(15);
+                let path = fs::canonicalize(path(requested))
+                    .unwrap_or_else(|_gone| path(requested).into());
+                self.name = path.file_name().unwrap_or_default().as_bytes().to_vec();
                 return Ok(Vec::new());
             }
             "chdir" if is_ok => {
