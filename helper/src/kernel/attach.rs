@@ -17,6 +17,7 @@ use aya::{
 
 use super::{
     files::tracefs::TracepointIds,
+    perf,
     probes::{Hook, Outcome, Probe},
     sys,
 };
@@ -178,7 +179,7 @@ fn at_tracepoints(
     for name in names {
         match ids.get(group, name) {
             Ok(id) => {
-                let link = sys::link_perf(program.as_fd(), id);
+                let link = perf::link(program.as_fd(), id);
                 links.push(link.map_err(|e| format!("{group}:{name}: {e}"))?);
             }
             Err(unknown) if links.is_empty() => return Err(unknown),

@@ -1,7 +1,10 @@
 //! The thread `kernel`: drains the ring, polls the counters, and hands observations to the engine.
 
+mod files;
+mod gaps;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     io,
     os::fd::AsFd,
     sync::{
@@ -15,18 +18,16 @@ use std::{
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
-    coverage::{Source, SourceStatus},
-    display::Text,
     flow::Counters,
-    kernel::{FlowKey, FlowValue, ProcessKey, Residue, kind, policy::REFUSALS_MAX, stat},
+    kernel::{FlowKey, FlowValue, ProcessKey, Residue, policy::REFUSALS_MAX, stat},
 };
 
+use self::{files::tell_files, gaps::GAPS};
 use super::{
     balance::{KernelCounts, PerKind},
     book::Book,
     clock::{Clock, boot_ns},
-    decode::{FileSeen, KINDS, Record, decode_record, executed, image, process},
-    files::sight::sight,
+    decode::{KINDS, Record, decode_record, executed, image, process},
     load::Kernel,
     log::KernelLog,
     outbox::Outbox,
@@ -50,19 +51,6 @@ pub const INTERVAL_WATCHED: Duration = Duration::from_secs(1);
 
 /// The same while nobody does.
 pub const INTERVAL_ALONE: Duration = Duration::from_secs(5);
-
-/// Counters of what must not happen to rules, and what it means.
-const GAPS: [(u32, &str); 6] = [
-    (stat::POLICY_MAP_FULL, "processes are not blocked as they should be: too many are"),
-    (
-        stat::POLICY_FULL,
-        "processes or sockets are not blocked by all rules that apply to them: four apply already",
-    ),
-    (stat::SOCKET_UNBOUND, "sockets are not blocked as they should be: the kernel has no memory for them"),
-    (stat::REFUSAL_MAP_FULL, "refusals are not told: there are too many different ones"),
-    (stat::FILE_UNREADABLE, "failed opens are not told: their paths could not be read"),
-    (stat::FILE_OPENINGS_FULL, "opens are not told: there are too many at a time"),
-];
 
 /// The running thread. Dropping it stops the thread and detaches the programs.
 #[derive(Debug)]
@@ -244,25 +232,6 @@ impl Worker {
         tell_files(&mut accesses, u64::MAX, *clock, outbox);
     }
 
-    /// What is in the ring of files by now.
-    fn read_files(&mut self) -> VecDeque<Box<FileSeen>> {
-        let mut accesses = VecDeque::new();
-        while let Some(bytes) = self.kernel.files.next() {
-            match decode_record(&bytes) {
-                Ok(Record::File(seen)) => accesses.push_back(seen),
-                Ok(other) => self.outbox.lose(Some(other.kind())),
-                Err(error) => {
-                    self.outbox.lose(error.kind());
-                    if self.malformed == 0 {
-                        tracing::error!(%error, "the kernel programs made a malformed record of a file");
-                    }
-                    self.malformed += 1;
-                }
-            }
-        }
-        accesses
-    }
-
     /// Reads all counters and tells what moved.
     ///
     /// Dumps first, then the ring, then conclusions: whatever a dump still shows and is over by now has its end
@@ -320,21 +289,6 @@ impl Worker {
             && counters != Counters::default()
         {
             self.outbox.push(Observation::Residue { owner, counters });
-        }
-    }
-
-    /// What the programs could not keep up with, once for each time it grew.
-    fn warn_of_gaps(&mut self) {
-        for ((counter, what), told) in GAPS.iter().zip(&mut self.gaps) {
-            let Ok(count) = self.kernel.stat(*counter) else { continue };
-            if count > *told {
-                tracing::warn!(count, what);
-                if *told == 0 {
-                    self.kernel.note(gap(what));
-                    self.outbox.set_coverage(self.kernel.mode(), self.kernel.sources());
-                }
-                *told = count;
-            }
         }
     }
 
@@ -407,27 +361,6 @@ fn observe(
         }
     };
     outbox.push_record(record.kind(), observation);
-}
-
-/// Tells accesses that were before `until_ns`.
-fn tell_files(accesses: &mut VecDeque<Box<FileSeen>>, until_ns: u64, clock: Clock, outbox: &mut Outbox) {
-    while let Some(seen) = accesses.pop_front_if(|seen| seen.record.header.at_ns < until_ns) {
-        match sight(&seen, clock.wall(seen.record.header.at_ns)) {
-            Some(sight) => outbox.push_record(kind::FILE, Observation::File(sight)),
-            None => outbox.filter(kind::FILE),
-        }
-    }
-}
-
-/// The line on the coverage panel about one of [`GAPS`].
-fn gap(what: &'static str) -> Source {
-    Source {
-        capability: "every rule in force".into(),
-        source: "kernel programs".into(),
-        status: SourceStatus::Reduced,
-        cost: Text::default(),
-        reason: what.into(),
-    }
 }
 
 fn take(flows: std::os::fd::BorrowedFd<'_>, key: &FlowKey) -> Option<FlowValue> {

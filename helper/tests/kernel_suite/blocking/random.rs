@@ -224,7 +224,7 @@ impl Play {
                 &format!("{answer:?}"),
             );
         }
-        if round % 5 == 0 {
+        if round.is_multiple_of(5) {
             let released = self.wish(&Request::Release).map(|ids| ids.len());
             tap.check(
                 &format!("round {round}: all are released"),
