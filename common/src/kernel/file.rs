@@ -187,10 +187,24 @@ pub struct FileScratch {
     pub mount: u64,
     /// The `struct dentry` from which the walk begins, 0 for none.
     pub entry: u64,
+    /// Where the walk is, with the uppermost `struct dentry` of the mount.
+    pub at_mount: u64,
+    /// See there.
+    pub at_entry: u64,
+    /// See there.
+    pub at_top: u64,
+    /// The current task's root: its `struct vfsmount` and its `struct dentry`.
+    pub root_mount: u64,
+    /// See there.
+    pub root_entry: u64,
     /// Bytes of text so far.
     pub end: u32,
     /// Where a part of the path that was asked for begins.
     pub begin: u32,
+    /// Bits of [`file_state`] that came about on the walk.
+    pub found: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// Names that the sieve let pass.
     pub passed: u32,
     /// How long the last one of them is; 0 for the end of a name.

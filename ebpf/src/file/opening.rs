@@ -4,7 +4,7 @@ use core::ptr::{read_volatile, write_volatile};
 
 use sekhmet_common::kernel::{FileScratch, Sieve, file_state, operation, stat};
 
-use super::{Place, asked, folder_of_task, opened_file, record::emit, sieve, walk};
+use super::{Place, Walk, asked, folder_of_task, opened_file, record::emit, sieve, walk};
 use crate::{
     maps::{SCRATCH, SIEVE, STATS, bump},
     offsets::*,
@@ -55,6 +55,7 @@ pub unsafe fn tell(
 ) {
     unsafe {
         sieve::begin(scratch);
+        let mut walk = Walk { names, scratch };
         let mut is_wanted = false;
         if error == 0 {
             start_from(scratch, file, probe(file as *const u8, &FILE_PATH));
@@ -69,15 +70,12 @@ pub unsafe fn tell(
             start_from(scratch, 0, if is_absolute && !call.in_root { NOWHERE } else { folder(call.folder) });
             (*scratch).record.state = file_state::ASKED | if call.in_root { file_state::IN_ROOT } else { 0 };
             (*scratch).record.flags = call.flags;
-            is_wanted = asked::hold(names, scratch);
+            is_wanted = asked::hold(&mut walk);
         }
         (*scratch).record.error = error;
-        let place = Place {
-            mount: read_volatile(&raw const (*scratch).mount),
-            entry: read_volatile(&raw const (*scratch).entry),
-        };
-        if place.entry != 0 {
-            walk::hold(names, scratch, place);
+        let has_place = read_volatile(&raw const (*scratch).entry) != 0;
+        if has_place {
+            walk::hold(&mut walk);
         }
         is_wanted |= sieve::is_wanted(scratch);
         if !is_wanted {
@@ -89,8 +87,8 @@ pub unsafe fn tell(
             state |= ask(scratch, &call(), copy);
         }
         write_volatile(&raw mut (*record).asked_length, read_volatile(&raw const (*scratch).end));
-        if place.entry != 0 {
-            state |= walk::write_parts(scratch, place);
+        if has_place {
+            state |= walk::write_parts(&mut walk);
         }
         write_volatile(&raw mut (*record).state, state);
         write_volatile(&raw mut (*record).operation, operation::OPEN);
