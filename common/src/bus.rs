@@ -15,8 +15,15 @@ pub const MONITOR: &str = "org.sekhmet.Helper1.Monitor";
 /// The interface that adds and removes rules.
 pub const RULES: &str = "org.sekhmet.Helper1.Rules";
 
+/// The interface that shows and changes the watchlist.
+///
+/// `Get() → (t revision, aa{sv} entries)`, `Add(t revision, a{sv}) → u id`, `Remove(t revision, u id)`,
+/// `Set(t revision, u id, a{sv})`. The revision is that of the list which the caller has seen; if the list has
+/// changed since, the answer is [`error::CHANGED`].
+pub const WATCHLIST: &str = "org.sekhmet.Helper1.Watchlist";
+
 /// Grows by one with each addition to the bus interfaces.
-pub const API_MINOR: u32 = 1;
+pub const API_MINOR: u32 = 2;
 
 /// The system user that owns [`SERVICE`].
 pub const HELPER_USER: &str = "sekhmet";
@@ -32,6 +39,37 @@ pub const ACTION_BLOCK_ADD: &str = "org.sekhmet.helper.block-add";
 
 /// polkit: remove one block, or all.
 pub const ACTION_BLOCK_REMOVE: &str = "org.sekhmet.helper.block-remove";
+
+/// polkit: change what Sekhmet records on this computer, for every user.
+pub const ACTION_CONFIGURE: &str = "org.sekhmet.helper.configure";
+
+/// Of an entry of the watchlist: `u`, its id.
+pub const ENTRY_ID: &str = "id";
+
+/// Of an entry of the watchlist: `ay`, which files; see `watch::Entry`. `Add` has to be given it.
+pub const ENTRY_PATTERN: &str = "pattern";
+
+/// Of an entry of the watchlist: `s`, what these files are.
+pub const ENTRY_LABEL: &str = "label";
+
+/// Of an entry of the watchlist: `s`, the heading.
+pub const ENTRY_GROUP: &str = "group";
+
+/// Of an entry of the watchlist: `s`, see `watch::Severity`.
+pub const ENTRY_SEVERITY: &str = "severity";
+
+/// Of an entry of the watchlist: `aay`, who is expected to read the files.
+pub const ENTRY_EXPECTED: &str = "expected";
+
+/// Of an entry of the watchlist: `s`, `default`, `system` or `user`; for `Add`, `user` (the caller's own home) or
+/// `system`. Without it: `user` if the pattern begins with `~/`, else `system`.
+pub const ENTRY_OWNER: &str = "owner";
+
+/// Of an entry of the watchlist whose owner is a user: `u`, which.
+pub const ENTRY_UID: &str = "uid";
+
+/// Of an entry of the watchlist: `b`, whether it is watched at present.
+pub const ENTRY_ENABLED: &str = "enabled";
 
 /// Option of `Rules.Add`: `t`, the id of the process to be blocked together with what it starts.
 ///
@@ -94,6 +132,8 @@ pub mod error {
     pub const LIMITS_EXCEEDED: &str = "org.sekhmet.Helper1.Error.LimitsExceeded";
     /// There is no rule, or no process, with that id.
     pub const UNKNOWN_ID: &str = "org.sekhmet.Helper1.Error.UnknownId";
+    /// What was to be changed is not any more what the caller has seen.
+    pub const CHANGED: &str = "org.sekhmet.Helper1.Error.Changed";
     /// This machine cannot do it; the coverage says why.
     pub const UNAVAILABLE: &str = "org.sekhmet.Helper1.Error.Unavailable";
     /// The helper could not do it; its log says why.

@@ -62,13 +62,15 @@ pub enum RecordKind {
     SocketClosed,
     /// A rule refused something for the first time; repetitions are counted and told by number.
     Refused,
+    /// A file was opened, or somebody tried, whose name may be a watched one.
+    File,
     /// A message of the helper itself to one client.
     Stream,
 }
 
 impl RecordKind {
     /// Every kind, in the order of the discriminants.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Exec,
         Self::Fork,
         Self::Exit,
@@ -76,6 +78,7 @@ impl RecordKind {
         Self::PacketFlow,
         Self::SocketClosed,
         Self::Refused,
+        Self::File,
         Self::Stream,
     ];
 
@@ -89,6 +92,7 @@ impl RecordKind {
             Self::PacketFlow => "packet_flow",
             Self::SocketClosed => "socket_closed",
             Self::Refused => "refused",
+            Self::File => "file",
             Self::Stream => "stream",
         }
     }

@@ -5,11 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::{
     coverage::{KindBalance, Mode, RecordKind, Source},
     display::Text,
+    file::{AccessId, Contact, FileAccess},
     flow::{Counters, Direction, EndReason, Endpoint, Flow, FlowId, FlowState, RemoteName},
     process::{Process, ProcessId},
     refusal::{Refusal, RefusalId},
     rule::{Rule, RuleEnd, RuleId},
     time::Timestamp,
+    watch::{Entry, EntryId},
 };
 
 /// The most flows that one [`Event::Traffic`] may name, so that an event always fits a frame.
@@ -222,6 +224,41 @@ pub enum Event {
         /// Which refusal.
         id: RefusalId,
     },
+    /// Files are watched from now on, or otherwise than before.
+    WatchEntryAdded {
+        /// When.
+        at: Timestamp,
+        /// Which, and by whose wish.
+        entry: Entry,
+    },
+    /// An entry is no longer in the watchlist. Accesses to what it named stay listed.
+    WatchEntryRemoved {
+        /// When.
+        at: Timestamp,
+        /// Which entry.
+        id: EntryId,
+    },
+    /// A process asked for a watched file, or did so again within a second.
+    FileAccessed {
+        /// When it was told; the access says when it happened.
+        at: Timestamp,
+        /// With the count so far.
+        access: FileAccess,
+    },
+    /// An access is no longer listed, and neither is what came after it.
+    FileAccessGone {
+        /// When.
+        at: Timestamp,
+        /// Which access.
+        id: AccessId,
+    },
+    /// After an access to a watched file, its process or one that it started reached a remote.
+    ContactAfter {
+        /// When it was told; the contact says when it happened.
+        at: Timestamp,
+        /// Which access, which remote.
+        contact: Contact,
+    },
 }
 
 impl Event {
@@ -249,7 +286,12 @@ impl Event {
             | Self::ProcessRules { at, .. }
             | Self::Refused { at, .. }
             | Self::RuleHits { at, .. }
-            | Self::RefusalGone { at, .. } => *at,
+            | Self::RefusalGone { at, .. }
+            | Self::WatchEntryAdded { at, .. }
+            | Self::WatchEntryRemoved { at, .. }
+            | Self::FileAccessed { at, .. }
+            | Self::FileAccessGone { at, .. }
+            | Self::ContactAfter { at, .. } => *at,
         }
     }
 }

@@ -24,6 +24,8 @@ pub mod event;
 #[cfg(feature = "user")]
 pub mod figures;
 #[cfg(feature = "user")]
+pub mod file;
+#[cfg(feature = "user")]
 pub mod flow;
 #[cfg(feature = "user")]
 pub mod log;
@@ -38,4 +40,8 @@ pub mod rule;
 #[cfg(feature = "user")]
 pub mod time;
 #[cfg(feature = "user")]
+pub mod watch;
+#[cfg(feature = "user")]
 pub mod wire;
+#[cfg(feature = "user")]
+mod words;

@@ -1,5 +1,6 @@
 //! State rebuilt from events: what a client knows, and nothing else.
 
+mod files;
 mod flows;
 mod rules;
 
@@ -9,14 +10,16 @@ use crate::{
     coverage::{KindBalance, Mode, RecordKind, Source},
     display::Text,
     event::{Event, TRAFFIC_FLOWS_MAX},
+    file::{AccessId, Contact, FileAccess},
     flow::{Flow, FlowId, FlowState},
     process::{Process, ProcessId},
     refusal::{Refusal, RefusalId},
     rule::{Rule, RuleId},
     time::Timestamp,
+    watch::{Entry, EntryId},
 };
 
-use self::rules::Rules;
+use self::{files::Files, rules::Rules};
 
 /// The fold of the event stream. [`Mirror::apply`] is the only way to change it, [`Mirror::replicate`] tells
 /// it again as events: a mirror that applies those is equal to this one.
@@ -33,6 +36,7 @@ pub struct Mirror {
     balance: Vec<KindBalance>,
     lost: BTreeMap<RecordKind, u64>,
     rules: Rules,
+    files: Files,
 }
 
 /// What a snapshot says about the helper.
@@ -167,6 +171,41 @@ impl Mirror {
         self.rules.refusals_of(process)
     }
 
+    /// Every entry of the watchlist that this client may see, by id.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.files.entries()
+    }
+
+    /// One entry of the watchlist.
+    pub fn entry(&self, id: EntryId) -> Option<&Entry> {
+        self.files.entry(id)
+    }
+
+    /// Every listed access to a watched file, the oldest first.
+    pub fn accesses(&self) -> impl DoubleEndedIterator<Item = &FileAccess> {
+        self.files.accesses()
+    }
+
+    /// One access.
+    pub fn access(&self, id: AccessId) -> Option<&FileAccess> {
+        self.files.access(id)
+    }
+
+    /// The accesses of one process, the oldest first.
+    pub fn accesses_of(&self, process: ProcessId) -> impl DoubleEndedIterator<Item = &FileAccess> {
+        self.files.accesses_of(process)
+    }
+
+    /// Every contact after an access, the oldest first.
+    pub fn contacts(&self) -> impl DoubleEndedIterator<Item = &Contact> {
+        self.files.contacts()
+    }
+
+    /// The contacts after one access, the oldest first.
+    pub fn contacts_after(&self, access: AccessId) -> impl DoubleEndedIterator<Item = &Contact> {
+        self.files.contacts_after(access)
+    }
+
     /// Tells this state as events, a snapshot taken at `at`.
     pub fn replicate(&self, at: Timestamp) -> Vec<Event> {
         let header = self.header.clone().unwrap_or_default();
@@ -179,6 +218,7 @@ impl Mirror {
         events.extend(self.processes.values().map(|p| Event::ProcessStarted { at, process: p.clone() }));
         events.extend(self.flows.values().map(|f| Event::FlowOpened { at, flow: f.clone() }));
         self.rules.replicate(at, &mut events);
+        self.files.replicate(at, &mut events);
         let o = self.others;
         if o != Others::default() {
             events.push(Event::Others {
@@ -276,6 +316,15 @@ impl Mirror {
             }
             Event::RuleHits { id, hits, .. } => self.rules.hit(*id, *hits),
             Event::RefusalGone { id, .. } => self.rules.forget(*id),
+            Event::WatchEntryAdded { entry, .. } => self.files.watch(entry),
+            Event::WatchEntryRemoved { id, .. } => self.files.unwatch(*id),
+            Event::FileAccessed { access, .. } => {
+                if self.processes.contains_key(&access.process) {
+                    self.files.access_again(access);
+                }
+            }
+            Event::FileAccessGone { id, .. } => self.files.forget(*id),
+            Event::ContactAfter { contact, .. } => self.files.contact(contact),
         }
     }
 
@@ -300,6 +349,7 @@ impl Mirror {
     fn drop_process(&mut self, id: ProcessId) {
         let Some(process) = self.processes.remove(&id) else { return };
         self.rules.drop_process(id);
+        self.files.drop_process(id);
         self.move_child(id, process.parent_id, None);
         for child in self.children.remove(&id).into_iter().flatten() {
             if let Some(p) = self.processes.get_mut(&child) {

@@ -6,7 +6,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{display::Text, process::ProcessId, time::Timestamp};
+pub use crate::words::Unknown;
+use crate::{display::Text, process::ProcessId, time::Timestamp, words::words};
 
 /// The most rules there may be at once.
 pub const RULES_MAX: usize = 1000;
@@ -126,30 +127,6 @@ pub enum Lifetime {
     UntilRestart,
     /// Never.
     Always,
-}
-
-/// A word that means nothing here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unknown(pub &'static str);
-
-macro_rules! words {
-    ($type:ident, $expected:literal, $($variant:ident = $word:literal),+) => {
-        impl $type {
-            /// The word used on the bus, in files and on the command line.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),+ }
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = Unknown;
-
-            fn from_str(word: &str) -> Result<Self, Unknown> {
-                match word { $($word => Ok(Self::$variant),)+ _ => Err(Unknown($expected)) }
-            }
-        }
-    };
 }
 
 words!(

@@ -12,7 +12,7 @@ use bincode::{
 use crate::event::Event;
 
 /// The version that this code writes and reads. It changes when old readers could misread new frames.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The most bytes that one frame may have, version byte included.
 pub const FRAME_MAX: usize = 64 * 1024;
@@ -132,7 +132,7 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_frame() {
         assert!(matches!(decode(&[]), Err(WireError::Empty)));
-        assert!(matches!(decode(&[VERSION + 1, 0]), Err(WireError::UnknownVersion(3))));
+        assert!(matches!(decode(&[VERSION + 1, 0]), Err(WireError::UnknownVersion(4))));
         assert!(matches!(decode(&vec![VERSION; FRAME_MAX + 1]), Err(WireError::TooLong(_))));
         assert!(matches!(decode(&[VERSION, 250]), Err(WireError::Malformed(_))));
         let frame = encode(&[text_event(100)]).unwrap().remove(0);

@@ -3,7 +3,7 @@
 use sekhmet_common::event::Event;
 
 /// Every kind, in the order of the contract.
-pub(crate) const KINDS: [&str; 22] = [
+pub(crate) const KINDS: [&str; 27] = [
     "snapshot_begin",
     "snapshot_end",
     "process_started",
@@ -26,6 +26,11 @@ pub(crate) const KINDS: [&str; 22] = [
     "refused",
     "rule_hits",
     "refusal_gone",
+    "watch_entry_added",
+    "watch_entry_removed",
+    "file_accessed",
+    "file_access_gone",
+    "contact_after",
 ];
 
 /// The word for an event's kind.
@@ -53,6 +58,11 @@ pub(crate) fn kind(event: &Event) -> &'static str {
         Event::Refused { .. } => "refused",
         Event::RuleHits { .. } => "rule_hits",
         Event::RefusalGone { .. } => "refusal_gone",
+        Event::WatchEntryAdded { .. } => "watch_entry_added",
+        Event::WatchEntryRemoved { .. } => "watch_entry_removed",
+        Event::FileAccessed { .. } => "file_accessed",
+        Event::FileAccessGone { .. } => "file_access_gone",
+        Event::ContactAfter { .. } => "contact_after",
     }
 }
 
@@ -80,12 +90,14 @@ impl SnapshotSpan {
 mod tests {
     use sekhmet_common::{
         coverage::RecordKind,
+        file::AccessId,
         flow::{Counters, EndReason, FlowId},
         log,
         process::ProcessId,
         refusal::RefusalId,
         rule::{RuleEnd, RuleId},
         time::Timestamp,
+        watch::EntryId,
     };
 
     use super::*;
@@ -114,6 +126,8 @@ mod tests {
             Event::ProcessRules { at, id: ProcessId(1), rules: vec![RuleId(1)] },
             Event::RuleHits { at, id: RuleId(1), hits: 2 },
             Event::RefusalGone { at, id: RefusalId(1) },
+            Event::WatchEntryRemoved { at, id: EntryId(1) },
+            Event::FileAccessGone { at, id: AccessId(1) },
         ];
         for event in events {
             assert_eq!(log::to_json(&event).unwrap()["type"], kind(&event));

@@ -1,5 +1,7 @@
 //! One line for people about one event.
 
+mod files;
+
 use jiff::{Timestamp as Moment, fmt::strtime, tz::TimeZone};
 use sekhmet_common::{
     coverage::{Mode, SourceStatus},
@@ -112,6 +114,11 @@ fn about(mirror: &Mirror, event: &Event) -> String {
         Event::RefusalGone { id, .. } => mirror
             .refusal(*id)
             .map_or_else(|| format!("refusal {}", id.0), |refusal| refusal_words(mirror, refusal)),
+        Event::WatchEntryAdded { entry, .. } => files::entry_words(entry),
+        Event::WatchEntryRemoved { id, .. } => files::entry(mirror, *id),
+        Event::FileAccessed { access, .. } => files::access_words(mirror, access),
+        Event::FileAccessGone { id, .. } => files::access(mirror, *id),
+        Event::ContactAfter { contact, .. } => files::contact_words(mirror, contact),
     }
 }
 

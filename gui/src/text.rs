@@ -308,6 +308,7 @@ pub fn record_kind(kind: RecordKind) -> &'static str {
         RecordKind::PacketFlow => "Packets of new flows",
         RecordKind::SocketClosed => "Sockets closed",
         RecordKind::Refused => "First refusals",
+        RecordKind::File => "Opened files",
         RecordKind::Stream => "Messages to this window",
     }
 }

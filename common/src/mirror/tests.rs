@@ -7,8 +7,10 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     event::FlowCounters,
+    file::{Access, ContactId, ContactReason, Outcome},
     flow::{Counters, Direction, EndReason, Endpoint, Protocol},
     rule::{Answer, Extent, Lifetime, RuleEnd, Subject, Ways},
+    watch::{Owner, Severity},
 };
 
 const AT: Timestamp = Timestamp(1);
@@ -89,6 +91,53 @@ fn refusal(id: u64, process: Option<u64>, attempts: u64) -> Refusal {
         first_at: AT,
         last_at: AT,
         attempts,
+    }
+}
+
+fn entry(id: u64) -> Entry {
+    Entry {
+        id: EntryId(u32::try_from(id).unwrap()),
+        pattern: "~/.ssh/id_*".into(),
+        label: "keys".into(),
+        group: "SSH".into(),
+        severity: Severity::High,
+        expected: vec!["/usr/bin/ssh".into()],
+        owner: Owner::Default,
+        enabled: true,
+    }
+}
+
+fn access(id: u64, process: u64, count: u64) -> FileAccess {
+    FileAccess {
+        id: AccessId(id),
+        process: ProcessId(process),
+        path: "/home/a/.ssh/id_rsa".into(),
+        requested_path: None,
+        entry: entry(id).id,
+        severity: Severity::High,
+        access: Access::Read,
+        result: Outcome::OK,
+        count,
+        at: AT,
+        last_at: AT,
+        first_time: false,
+        expected: false,
+        mount_ns: None,
+    }
+}
+
+fn contact(id: u64, access: u64, tx_bytes: u64) -> Contact {
+    Contact {
+        id: ContactId(id),
+        access: AccessId(access),
+        read_at: AT,
+        process: ProcessId(1),
+        flow: FlowId(1),
+        remote: Endpoint::new(Ipv4Addr::LOCALHOST.into(), 1),
+        remote_name: None,
+        reason: ContactReason::NewRemote,
+        at: AT,
+        tx_bytes,
     }
 }
 
@@ -210,9 +259,31 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
             .prop_map(|(n, p, attempts)| Event::Refused { at: AT, refusal: refusal(n, p, attempts) }),
         (id.clone(), 0_u64..9).prop_map(|(n, hits)| Event::RuleHits { at: AT, id: rule(n).id, hits }),
         id.clone().prop_map(|n| Event::RefusalGone { at: AT, id: RefusalId(n) }),
+        id.clone().prop_map(|n| Event::WatchEntryAdded { at: AT, entry: entry(n) }),
+        id.clone().prop_map(|n| Event::WatchEntryRemoved { at: AT, id: entry(n).id }),
+        (id.clone(), id.clone(), 1_u64..9)
+            .prop_map(|(n, p, count)| Event::FileAccessed { at: AT, access: access(n, p, count) }),
+        id.clone().prop_map(|n| Event::FileAccessGone { at: AT, id: AccessId(n) }),
+        (id.clone(), id.clone(), 0_u64..9)
+            .prop_map(|(n, a, tx)| Event::ContactAfter { at: AT, contact: contact(n, a, tx) }),
         id.prop_map(|n| Event::Others { at: AT, processes: n, open_flows: n, tx_bytes: n, rx_bytes: n }),
     ];
     proptest::collection::vec(event, 0..60)
+}
+
+#[test]
+fn an_access_takes_its_contacts_along_and_never_counts_back() {
+    let accessed = |count| Event::FileAccessed { at: AT, access: access(1, 1, count) };
+    let mut mirror = told([accessed(1)]);
+    assert_eq!(mirror.accesses().count(), 0, "of a process that is not listed");
+    mirror = told([started(1, None), accessed(3), accessed(2)]);
+    assert_eq!(mirror.access(AccessId(1)).unwrap().count, 3);
+    mirror.apply(&Event::ContactAfter { at: AT, contact: contact(7, 1, 5) });
+    mirror.apply(&Event::ContactAfter { at: AT, contact: contact(8, 2, 5) });
+    assert_eq!(mirror.contacts_after(AccessId(1)).count(), 1);
+    assert_eq!(mirror.contacts().count(), 1, "after an access that is not listed");
+    mirror.apply(&Event::ProcessGone { at: AT, id: ProcessId(1) });
+    assert_eq!((mirror.accesses().count(), mirror.contacts().count()), (0, 0));
 }
 
 #[test]

@@ -48,7 +48,12 @@ impl Ledger {
             | Event::ProcessRules { .. }
             | Event::Refused { .. }
             | Event::RuleHits { .. }
-            | Event::RefusalGone { .. } => {}
+            | Event::RefusalGone { .. }
+            | Event::WatchEntryAdded { .. }
+            | Event::WatchEntryRemoved { .. }
+            | Event::FileAccessed { .. }
+            | Event::FileAccessGone { .. }
+            | Event::ContactAfter { .. } => {}
         }
         self.mirror.apply(event);
         self.last_event = Some(event.at());
