@@ -97,8 +97,7 @@ impl Reading {
         let is_ok = !result.starts_with('-');
         let access = match name {
             "execve" | "execveat" if is_ok => {
-                let path = fs::canonicalize(path(requested))
-                    .unwrap_or_else(|_gone| path(requested).into());
+                let path = fs::canonicalize(path(requested)).unwrap_or_else(|_gone| path(requested).into());
                 self.name = path.file_name().unwrap_or_default().as_bytes().to_vec();
                 return Ok(Vec::new());
             }
