@@ -9,7 +9,8 @@ use crate::{display::Text, time::Timestamp};
 #[serde(transparent)]
 pub struct ProcessId(pub u64);
 
-/// A process that runs, or that ended less than a minute ago.
+/// A process that runs, or that ended less than a minute ago; a quarter of an hour if it opened a watched file and was
+/// not expected to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Process {
     /// The helper's name for it.

@@ -1,18 +1,25 @@
 //! Opened files: which of them have a name that is looked for, and what is told of those.
 
 pub mod asked;
+pub mod lookup;
+pub mod opening;
 pub mod record;
 pub mod sieve;
 pub mod syscall;
+pub mod uring;
 pub mod walk;
+
+use core::ffi::c_void;
 
 use aya_ebpf::{
     Global,
     helpers::{
         bpf_get_current_task,
-        generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+        generated::{bpf_get_current_task_btf, bpf_loop, bpf_task_pt_regs},
     },
 };
+
+use sekhmet_common::kernel::{FileScratch, Sieve};
 
 use crate::offsets::*;
 
@@ -23,6 +30,11 @@ static HAVE_TYPED_TASK: Global<u32> = Global::new(0);
 /// Not 0 if the kernel says where a task's registers are (`bpf_task_pt_regs`, since Linux 5.15).
 #[unsafe(no_mangle)]
 static HAVE_TASK_REGS: Global<u32> = Global::new(0);
+
+/// Not 0 if the kernel repeats a function for a program (`bpf_loop`, since Linux 5.17). Before that a loop's every turn
+/// is verified by itself, so there can be fewer.
+#[unsafe(no_mangle)]
+static HAVE_LOOP: Global<u32> = Global::new(0);
 
 /// Bytes of a kernel stack before that, on x86 and arm64 with pages of 4 KiB (`THREAD_SIZE`).
 const STACK_BYTES: u64 = 16384;
@@ -72,5 +84,34 @@ pub unsafe fn registers() -> *const u8 {
         }
         let stack: u64 = probe(bpf_get_current_task() as *const u8, &TASK_STACK);
         (stack + STACK_BYTES - u64::from(REGS_SIZE.load())) as *const u8
+    }
+}
+
+/// What the steps of a walk need; everything that changes is in the scratch.
+pub struct Walk {
+    /// The names that are looked for.
+    pub names: *const Sieve,
+    /// Room to work.
+    pub scratch: *mut FileScratch,
+}
+
+/// Calls `step` with the numbers from 0 until it returns something else than 0, `MANY` times at most, or `FEW` times on
+/// an old kernel. Whether that is how it ended.
+#[inline(always)]
+pub unsafe fn repeat<const MANY: u32, const FEW: u32>(
+    walk: &mut Walk,
+    step: unsafe extern "C" fn(u64, *mut Walk) -> i64,
+) -> bool {
+    unsafe {
+        if HAVE_LOOP.load() != 0 {
+            let turns = bpf_loop(MANY, step as *mut c_void, core::ptr::from_mut(walk).cast(), 0);
+            return turns == MANY.into();
+        }
+        for turn in 0..FEW {
+            if step(turn.into(), walk) != 0 {
+                return false;
+            }
+        }
+        true
     }
 }

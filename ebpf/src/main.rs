@@ -23,8 +23,13 @@ use core::ffi::c_void;
 
 use aya_ebpf::{
     Global,
-    macros::{btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr, tracepoint},
-    programs::{BtfTracePointContext, SkBuffContext, SockAddrContext, SockContext, TracePointContext},
+    macros::{
+        btf_tracepoint, cgroup_skb, cgroup_sock, cgroup_sock_addr, fexit, kprobe, kretprobe, tracepoint,
+    },
+    programs::{
+        BtfTracePointContext, FExitContext, ProbeContext, RetProbeContext, SkBuffContext, SockAddrContext,
+        SockContext, TracePointContext,
+    },
 };
 
 /// Present under this name in every object whose records have the layout of this version.
@@ -149,6 +154,30 @@ extern "C" fn cover_owned(ctx: *mut c_void) -> i32 {
 #[unsafe(link_section = "iter/task_file")]
 extern "C" fn name_files(ctx: *mut c_void) -> i32 {
     verdict::cover::files(ctx)
+}
+
+// fexit do_filp_open, since Linux 5.8; on arm64 since 6.4
+#[fexit(function = "do_filp_open")]
+fn file_looked_up(ctx: FExitContext) -> i32 {
+    file::lookup::leave(&ctx)
+}
+
+// kprobe do_filp_open, since Linux 5.8
+#[kprobe]
+fn file_lookup_begins(ctx: ProbeContext) -> u32 {
+    file::lookup::enter(&ctx)
+}
+
+// kretprobe do_filp_open
+#[kretprobe]
+fn file_lookup_ends(ctx: RetProbeContext) -> u32 {
+    file::lookup::leave_probe(&ctx)
+}
+
+// tp_btf io_uring_submit_req, since Linux 6.4, or io_uring_submit_sqe, since 6.0
+#[btf_tracepoint]
+fn file_by_uring(ctx: BtfTracePointContext) -> i32 {
+    file::uring::submit(&ctx)
 }
 
 // syscalls:sys_exit_open, _openat, _openat2 and _creat, since Linux 5.8

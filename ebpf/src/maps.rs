@@ -9,8 +9,8 @@ use aya_ebpf::{
 };
 use sekhmet_common::kernel::{
     EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FileScratch, FirstFlow, FlowKey, FlowValue, NAMES_MAX, NameKey,
-    Policy, ProcessKey, ProgramKey, RESIDUES_MAX, RefusalKey, RefusalValue, Residue, RuleSlot, Sieve,
-    SocketPolicy, SocketRow, SocketState, Switch, kind,
+    OPENINGS_MAX, Opening, Policy, ProcessKey, ProgramKey, RESIDUES_MAX, RefusalKey, RefusalValue, Residue,
+    RuleSlot, Sieve, SocketPolicy, SocketRow, SocketState, Switch, kind,
     policy::{POLICIES_MAX, PROGRAMS_MAX, REFUSALS_MAX, RULES_MAX},
     stat, turn,
 };
@@ -30,6 +30,10 @@ pub static SIEVE: Array<Sieve, 1> = Array::new();
 /// Which names are looked for.
 #[btf_map]
 pub static NAMES: HashMap<NameKey, u32, NAMES_MAX> = HashMap::new();
+
+/// Opens that have begun, by task, where the end alone does not tell what was asked for.
+#[btf_map]
+pub static OPENINGS: HashMap<u64, Opening, OPENINGS_MAX> = HashMap::new();
 
 /// Where records of opened files are put together.
 #[btf_map]

@@ -50,7 +50,8 @@ impl Machine {
         out.push(Update::Events(events));
     }
 
-    fn fulfil(&mut self, wish: Wish) -> (Result<Option<RuleId>, String>, Vec<Event>) {
+    /// A change of the watchlist.
+    fn edit(&mut self, wish: Wish) -> Vec<Event> {
         let at = self.now();
         match wish {
             Wish::Watch(draft, replaces) => {
@@ -58,7 +59,7 @@ impl Machine {
                 self.rules += 1;
                 let entry = Entry {
                     id,
-                    label: if draft.label.is_empty() { draft.pattern.clone() } else { draft.label },
+                    label: draft.label_or_pattern(),
                     pattern: draft.pattern,
                     group: draft.group,
                     severity: draft.severity,
@@ -66,13 +67,21 @@ impl Machine {
                     owner: Owner::User(1000),
                     enabled: true,
                 };
-                (Ok(None), vec![Event::WatchEntryAdded { at, entry }])
+                vec![Event::WatchEntryAdded { at, entry }]
             }
             Wish::Switch(id, on) => {
                 let entry = self.mirror.entry(id).cloned().map(|entry| Entry { enabled: on, ..entry });
-                (Ok(None), entry.into_iter().map(|entry| Event::WatchEntryAdded { at, entry }).collect())
+                entry.into_iter().map(|entry| Event::WatchEntryAdded { at, entry }).collect()
             }
-            Wish::Unwatch(id) => (Ok(None), vec![Event::WatchEntryRemoved { at, id }]),
+            Wish::Unwatch(id) => vec![Event::WatchEntryRemoved { at, id }],
+            Wish::Block(_) | Wish::Unblock(_) => vec![],
+        }
+    }
+
+    fn fulfil(&mut self, wish: Wish) -> (Result<Option<RuleId>, String>, Vec<Event>) {
+        let at = self.now();
+        match wish {
+            Wish::Watch(..) | Wish::Switch(..) | Wish::Unwatch(_) => (Ok(None), self.edit(wish)),
             Wish::Unblock(id) => {
                 let bound: Vec<ProcessId> = self.mirror.blocked().map(|(id, _)| id).collect();
                 let mut events = vec![Event::RuleRemoved { at, id, end: RuleEnd::Removed }];
@@ -156,7 +165,12 @@ impl Link for Machine {
         }
         let now = self.now();
         let mut due = Vec::new();
-        while let Some(event) = self.events.pop_front_if(|event| event.at() <= now) {
+        while let Some(mut event) = self.events.pop_front_if(|event| event.at() <= now) {
+            // What was blocked moves nothing any more.
+            if let Event::Traffic { flows, .. } = &mut event {
+                let is_closed = |id| self.mirror.flow(id).is_some_and(|f| f.state == FlowState::Closed);
+                flows.retain(|moved| !is_closed(moved.id));
+            }
             due.push(event);
         }
         if !due.is_empty() {

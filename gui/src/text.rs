@@ -9,43 +9,15 @@ use crate::model::{key::GroupKey, screen::Lens};
 
 pub mod coverage;
 pub mod inspector;
+pub mod key;
 pub mod numbers;
+pub mod pane;
 pub mod rule;
 pub mod secrets;
 pub mod table;
 pub mod timeline;
 pub mod times;
 pub mod watchlist;
-
-/// Names of the window's fields, for those who hear them.
-pub mod pane {
-    /// Search, rates, health.
-    pub const TOP: &str = "Top bar";
-    /// Lenses.
-    pub const LENSES: &str = "Lenses";
-    /// The table or the page in its place.
-    pub const TABLE: &str = "Table";
-    /// The selected row.
-    pub const INSPECTOR: &str = "Inspector pane";
-    /// The chart.
-    pub const TIMELINE: &str = "Timeline pane";
-}
-
-/// Names of keys as they stand on their caps.
-pub mod key {
-    /// Steps back.
-    pub const ESC: &str = "Esc";
-    /// Does the primary thing.
-    pub const ENTER: &str = "Enter";
-    /// Pauses.
-    pub const SPACE: &str = "Space";
-    /// Goes to the search.
-    pub const SLASH: &str = "/";
-    /// Shows local traffic.
-    pub const L: &str = "L";
-    /// Takes back.
-    pub const U: &str = "U";
-}
 
 /// The window's title.
 pub const TITLE: &str = "Sekhmet";

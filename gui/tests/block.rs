@@ -303,7 +303,7 @@ fn the_page_lists_rules_and_removes_them() {
     w.step();
     let Wish::Block(draft) = wish(&w).1 else { panic!("not a block") };
     assert_eq!(draft.wanted, Wanted::Path("/usr/bin/curl".into()));
-    w.key(Key::Num6);
+    w.key(Key::Num7);
     assert_eq!(w.harness.state().model().screen.lens, Lens::Rules);
 }
 

@@ -3,6 +3,7 @@
 use std::{fs, path::Path};
 
 /// Every source file of the window with its path below `src`, without its tests.
+#[expect(clippy::expect_used, reason = "a test that cannot read the sources has failed")]
 fn sources() -> Vec<(String, String)> {
     fn walk(folder: &Path, root: &Path, out: &mut Vec<(String, String)>) {
         for entry in fs::read_dir(folder).expect("the sources").map(|entry| entry.expect("an entry").path()) {

@@ -6,6 +6,7 @@
 pub mod cgroup;
 mod desktop;
 pub mod process_dir;
+mod program_path;
 mod users;
 
 use std::{
@@ -17,7 +18,9 @@ use std::{
 use crossbeam_channel::{Receiver, Sender};
 use sekhmet_common::display::Text;
 
-use self::{cgroup::Place, desktop::Desktop, process_dir::ProcessDir, users::Users};
+use self::{
+    cgroup::Place, desktop::Desktop, process_dir::ProcessDir, program_path::program_path, users::Users,
+};
 use crate::engine::input::{Identity, IdentityRequest, Input};
 
 /// The most bytes of a command line that are kept, so that every event about a process fits a frame.
@@ -96,7 +99,13 @@ impl Worker {
         // its PID is used again.
         let dir = ProcessDir::open(&self.proc, image.key.tgid).ok().filter(|d| d.is(image.key));
         let Some(dir) = dir else {
-            return Identity { user: self.users.name(image.uids.real), gone: true, ..Identity::default() };
+            let exe = program_path(&image.filename, image.program);
+            return Identity {
+                exe,
+                user: self.users.name(image.uids.real),
+                gone: true,
+                ..Identity::default()
+            };
         };
         let uids = dir.uids();
         let place = dir.cgroups().map(|text| cgroup::place(&text)).unwrap_or_default();
@@ -104,7 +113,7 @@ impl Worker {
         let cmdline = if needs_cmdline { dir.cmdline(CMDLINE_MAX) } else { None };
         let (application, application_name) = self.application(&place);
         Identity {
-            exe: dir.exe(),
+            exe: dir.exe().or_else(|| program_path(&image.filename, image.program)),
             cmdline_truncated: cmdline.as_ref().is_some_and(|c| c.truncated),
             cmdline: cmdline.map(|c| c.arguments).filter(|a| !a.is_empty()),
             user: self.users.name(uids.map_or(image.uids.real, |u| u.real)),

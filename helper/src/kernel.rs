@@ -13,6 +13,7 @@ mod missed;
 mod object;
 mod offsets;
 mod outbox;
+mod perf;
 pub mod policy;
 mod probes;
 mod reader;

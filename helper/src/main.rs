@@ -21,7 +21,7 @@ struct Arguments {
     /// Leave the kernel programs out and poll instead, as on a kernel that refuses them
     #[arg(long)]
     reduced: bool,
-    /// How to see opened files: best, tracepoint or none
+    /// How to see opened files: best, fexit, kprobe, tracepoint or none
     #[arg(long, value_name = "SOURCE", default_value = "best")]
     file_source: FileSource,
     /// Serve on this message bus instead of the system's (for development)

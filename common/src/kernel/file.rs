@@ -150,6 +150,23 @@ pub struct FileRecord {
     pub reserved: u32,
 }
 
+/// Most opens that are under way at a time.
+pub const OPENINGS_MAX: usize = 16_384;
+
+/// What `do_filp_open` was called with.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Opening {
+    /// The `struct filename`.
+    pub path: u64,
+    /// The `struct open_flags`.
+    pub flags: u64,
+    /// The folder's descriptor.
+    pub folder: i32,
+    /// Always 0.
+    pub reserved: u32,
+}
+
 /// Where a program puts a record together: too large for its stack. Also what changes in loops is kept here and not in
 /// registers: the verifier does not follow values in there, and so needs not go through every one of them.
 #[repr(C)]
@@ -162,16 +179,32 @@ pub struct FileScratch {
     pub key: NameKey,
     /// What was read of a `struct dentry`.
     pub node: [u64; 16],
+    /// What was asked for, where the program is told by the kernel's own objects.
+    pub opening: Opening,
     /// The `struct file`, 0 for none.
     pub file: u64,
     /// The `struct vfsmount` from which the walk begins.
     pub mount: u64,
     /// The `struct dentry` from which the walk begins, 0 for none.
     pub entry: u64,
+    /// Where the walk is, with the uppermost `struct dentry` of the mount.
+    pub at_mount: u64,
+    /// See there.
+    pub at_entry: u64,
+    /// See there.
+    pub at_top: u64,
+    /// The current task's root: its `struct vfsmount` and its `struct dentry`.
+    pub root_mount: u64,
+    /// See there.
+    pub root_entry: u64,
     /// Bytes of text so far.
     pub end: u32,
     /// Where a part of the path that was asked for begins.
     pub begin: u32,
+    /// Bits of [`file_state`] that came about on the walk.
+    pub found: u32,
+    /// Always 0.
+    pub reserved: u32,
     /// Names that the sieve let pass.
     pub passed: u32,
     /// How long the last one of them is; 0 for the end of a name.

@@ -1,3 +1,5 @@
+//! What patterns mean, against a plain definition of it.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -6,19 +6,19 @@
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
-use sekhmet_common::kernel::{FileScratch, NAME_MAX, PATH_MAX, Sieve, file_state};
+use sekhmet_common::kernel::{FileScratch, NAME_MAX, PATH_MAX, file_state};
 
 use super::{
-    Place, folder_of_task,
+    Place, Walk, folder_of_task, repeat,
     sieve::{self, Name},
 };
 use crate::offsets::*;
 
-/// Steps upwards in which a name is looked for: parts and mount points.
-const DEPTH_MAX: u32 = 48;
+/// Most steps upwards: parts, of which a path can have half as many as bytes, and mount points.
+const STEPS_MAX: u32 = 2100;
 
-/// Steps upwards of which the names are told.
-const PARTS_MAX: u32 = 96;
+/// The same where each is verified by itself.
+const STEPS_FEW: u32 = 32;
 
 /// Bytes of a `struct dentry` that are read at once: parent, name, inode, and the name itself if it is short.
 const NODE_BYTES: u32 = 72;
@@ -33,67 +33,107 @@ struct Node {
     is_short: bool,
 }
 
-/// Holds every part of the path to this place against the sieve.
+/// Holds every part of the path to the scratch's place against the sieve.
 ///
 /// # Safety
-/// `sieve` and `scratch` are values of maps.
+/// Both pointers of the walk are values of maps.
 #[inline(always)]
-pub unsafe fn hold(sieve: *const Sieve, scratch: *mut FileScratch, from: Place) {
+pub unsafe fn hold(walk: &mut Walk) {
     unsafe {
-        let mut place = from;
-        let mut top = top_of(place.mount);
-        for _ in 0..DEPTH_MAX {
-            if place.entry == top {
-                let Some(outer) = mounted_on(place.mount) else { return };
-                place = outer;
-                top = top_of(place.mount);
-                continue;
-            }
-            let node = read_node(scratch, place.entry);
-            sieve::hold(sieve, scratch, node.name, || last_bytes(scratch, &node));
-            if node.parent == place.entry || node.parent == 0 {
-                return;
-            }
-            place.entry = node.parent;
-        }
+        begin(walk.scratch);
+        repeat::<STEPS_MAX, STEPS_FEW>(walk, hold_one);
     }
 }
 
-/// Writes the names from this place up to the current task's root behind the scratch's text, a slash behind each.
-/// Bits of [`file_state`].
+#[inline(never)]
+unsafe extern "C" fn hold_one(_turn: u64, walk: *mut Walk) -> i64 {
+    unsafe {
+        let (names, scratch) = ((*walk).names, (*walk).scratch);
+        let entry = read_volatile(&raw const (*scratch).at_entry);
+        if entry == read_volatile(&raw const (*scratch).at_top) {
+            return leave_mount(scratch);
+        }
+        let node = read_node(scratch, entry);
+        sieve::hold(names, scratch, node.name, || last_bytes(scratch, &node));
+        if node.parent == entry || node.parent == 0 {
+            return 1;
+        }
+        write_volatile(&raw mut (*scratch).at_entry, node.parent);
+        0
+    }
+}
+
+/// Writes the names from the scratch's place up to the current task's root behind its text, a slash behind each. Bits
+/// of [`file_state`].
 ///
 /// # Safety
-/// `scratch` is a value of a map.
+/// As [`hold`].
 #[inline(always)]
-pub unsafe fn write_parts(scratch: *mut FileScratch, from: Place) -> u32 {
+pub unsafe fn write_parts(walk: &mut Walk) -> u32 {
     unsafe {
+        let scratch = walk.scratch;
+        begin(scratch);
         let root = folder_of_task(&FS_ROOT);
-        let mut place = from;
-        let mut top = top_of(place.mount);
-        for _ in 0..PARTS_MAX {
-            if place.entry == root.entry && place.mount == root.mount {
-                return 0;
-            }
-            if place.entry == top {
-                let Some(outer) = mounted_on(place.mount) else { return 0 };
-                place = outer;
-                top = top_of(place.mount);
-                continue;
-            }
-            let node = read_node(scratch, place.entry);
-            let is_top = node.parent == place.entry || node.parent == 0;
-            if is_top && node.name.length == 1 && node.name.first as u8 == b'/' {
-                return 0;
-            }
-            if !append(scratch, &node.name) {
-                return file_state::CUT;
-            }
-            if is_top {
-                return 0;
-            }
-            place.entry = node.parent;
+        write_volatile(&raw mut (*scratch).root_mount, root.mount);
+        write_volatile(&raw mut (*scratch).root_entry, root.entry);
+        write_volatile(&raw mut (*scratch).found, 0);
+        if repeat::<STEPS_MAX, STEPS_FEW>(walk, write_one) {
+            return file_state::CUT;
         }
-        file_state::CUT
+        read_volatile(&raw const (*scratch).found)
+    }
+}
+
+#[inline(never)]
+unsafe extern "C" fn write_one(_turn: u64, walk: *mut Walk) -> i64 {
+    unsafe {
+        let scratch = (*walk).scratch;
+        let entry = read_volatile(&raw const (*scratch).at_entry);
+        let mount = read_volatile(&raw const (*scratch).at_mount);
+        let (root_mount, root_entry) = (
+            read_volatile(&raw const (*scratch).root_mount),
+            read_volatile(&raw const (*scratch).root_entry),
+        );
+        if entry == root_entry && mount == root_mount {
+            return 1;
+        }
+        if entry == read_volatile(&raw const (*scratch).at_top) {
+            return leave_mount(scratch);
+        }
+        let node = read_node(scratch, entry);
+        let is_top = node.parent == entry || node.parent == 0;
+        if is_top && node.name.length == 1 && node.name.first as u8 == b'/' {
+            return 1;
+        }
+        if !append(scratch, &node.name) {
+            write_volatile(&raw mut (*scratch).found, file_state::CUT);
+            return 1;
+        }
+        write_volatile(&raw mut (*scratch).at_entry, node.parent);
+        is_top.into()
+    }
+}
+
+/// To where the walk begins.
+#[inline(always)]
+unsafe fn begin(scratch: *mut FileScratch) {
+    unsafe {
+        let mount = read_volatile(&raw const (*scratch).mount);
+        write_volatile(&raw mut (*scratch).at_mount, mount);
+        write_volatile(&raw mut (*scratch).at_entry, read_volatile(&raw const (*scratch).entry));
+        write_volatile(&raw mut (*scratch).at_top, top_of(mount));
+    }
+}
+
+/// From the top of a mount to the place where it is mounted; not 0 if there is none.
+#[inline(always)]
+unsafe fn leave_mount(scratch: *mut FileScratch) -> i64 {
+    unsafe {
+        let Some(outer) = mounted_on(read_volatile(&raw const (*scratch).at_mount)) else { return 1 };
+        write_volatile(&raw mut (*scratch).at_mount, outer.mount);
+        write_volatile(&raw mut (*scratch).at_entry, outer.entry);
+        write_volatile(&raw mut (*scratch).at_top, top_of(outer.mount));
+        0
     }
 }
 

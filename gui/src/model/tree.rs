@@ -1,20 +1,12 @@
 //! The rows of the table: the tree of programs, processes, hosts and connections, flattened in order.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeSet, HashMap},
-};
+use std::{cmp::Ordering, collections::HashMap};
 
-use sekhmet_common::{
-    file::AccessId,
-    flow::{Flow, FlowId},
-    refusal::Refusal,
-    time::Timestamp,
-};
+use sekhmet_common::{flow::FlowId, refusal::Refusal, time::Timestamp};
 
 use super::{
     key::{GroupKey, HostKey, Member},
-    ledger::{Group, Host, Ledger, Proc},
+    ledger::{Group, Ledger},
     screen::{Lens, Screen},
     secrets::Marks,
     series::Both,
@@ -22,10 +14,13 @@ use super::{
     verdict::{self, Verdict, Verdicts},
 };
 
+mod found;
 mod order;
+mod secret;
 
 pub use order::Order;
 use order::{Candidate, compare};
+pub use secret::Secret;
 
 /// Names one row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,27 +74,6 @@ pub struct Row {
     pub secret: Secret,
 }
 
-/// The watched files that a row opened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Secret {
-    /// Files at which it was not expected.
-    pub unexpected: usize,
-    /// Files at which it was.
-    pub expected: usize,
-    /// The newest access, one that was not expected before all others.
-    pub newest: Option<AccessId>,
-}
-
-impl Secret {
-    fn of(marks: Option<&Marks>) -> Self {
-        marks.map_or_else(Self::default, |marks| Self {
-            unexpected: marks.unexpected(),
-            expected: marks.expected(),
-            newest: marks.newest(),
-        })
-    }
-}
-
 /// The rows and what stands around them.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
@@ -123,8 +97,8 @@ pub fn build(ledger: &Ledger, screen: &Screen, held: Option<&Order>) -> Tree {
         held,
         second: ledger.second(),
         verdicts: Verdicts::of(ledger.mirror()),
-        tried: tried(ledger, screen),
-        secrets: by_group(ledger),
+        tried: found::tried(ledger, screen),
+        secrets: secret::by_group(ledger),
         tree: Tree::default(),
     };
     build.top();
@@ -140,30 +114,6 @@ struct Build<'a> {
     tried: HashMap<Member, Vec<&'a Refusal>>,
     secrets: HashMap<&'a GroupKey, Marks>,
     tree: Tree,
-}
-
-/// What was refused to each process, as far as a search must look at it.
-fn tried<'a>(ledger: &'a Ledger, screen: &Screen) -> HashMap<Member, Vec<&'a Refusal>> {
-    let mut tried: HashMap<Member, Vec<&Refusal>> = HashMap::new();
-    if !screen.query.is_empty() {
-        for refusal in ledger.mirror().refusals() {
-            tried.entry(refusal.process).or_default().push(refusal);
-        }
-    }
-    tried
-}
-
-/// The watched files that the processes of each program and each user opened.
-fn by_group(ledger: &Ledger) -> HashMap<&GroupKey, Marks> {
-    let mut groups: HashMap<&GroupKey, Marks> = HashMap::new();
-    for (process, marks) in ledger.secrets().marks() {
-        if let Some(proc) = ledger.proc(Some(*process)) {
-            for key in [&proc.program, &proc.user] {
-                groups.entry(key).or_default().absorb(marks);
-            }
-        }
-    }
-    groups
 }
 
 /// Whether a lens lists groups of this kind.
@@ -217,55 +167,6 @@ impl Build<'_> {
             self.push_group(candidate.row, 0);
         }
         self.push_ended(ended);
-    }
-
-    /// Whether a group has something to show and matches the search.
-    fn is_shown(&self, group: &Group, verdict: Verdict) -> bool {
-        let told = !verdict.is_none();
-        let searching = !self.screen.query.is_empty();
-        told && !searching || (told || group.tally.talked(self.screen.local)) && self.matches_group(group)
-    }
-
-    fn matches_group(&self, group: &Group) -> bool {
-        self.screen.query.is_empty()
-            || group.members.iter().filter_map(|m| Some((*m, self.ledger.proc(*m)?))).any(|(m, p)| {
-                self.matched(group, m, p).next().is_some() || !self.found_refused(group, m, p).is_empty()
-            })
-    }
-
-    fn tried(&self, member: Member) -> &[&'_ Refusal] {
-        self.tried.get(&member).map_or(&[], Vec::as_slice)
-    }
-
-    /// The hosts without flows that a process was refused and that match the search.
-    fn found_refused(&self, group: &Group, member: Member, proc: &Proc) -> BTreeSet<HostKey> {
-        let tried = self.tried(member);
-        if tried.is_empty() {
-            return BTreeSet::new();
-        }
-        let Some(rest) = self.screen.query.within(group, proc, tried) else { return BTreeSet::new() };
-        let found = tried.iter().filter(|refusal| rest.matches_refusal(refusal));
-        found.map(|refusal| verdict::host_of(refusal)).filter(|key| !proc.hosts.contains_key(key)).collect()
-    }
-
-    /// The hosts of a process that are shown and match the search.
-    fn matched<'b>(
-        &self,
-        group: &Group,
-        member: Member,
-        proc: &'b Proc,
-    ) -> impl Iterator<Item = (&'b HostKey, &'b Host)> {
-        let rest = self.screen.query.within(group, proc, self.tried(member));
-        rest.into_iter().flat_map(move |rest| {
-            proc.hosts.iter().filter(move |(_, host)| {
-                self.ledger.host_figures(host).talked(self.screen.local)
-                    && rest.matches(host, self.flows(host))
-            })
-        })
-    }
-
-    fn flows(&self, host: &Host) -> impl Iterator<Item = &Flow> {
-        host.flows.iter().filter_map(|id| self.ledger.connection(*id)).map(|c| &c.flow)
     }
 
     fn row(&self, node: Node, level: u8, figures: Figures<'_>, ended: bool, verdict: Verdict) -> Row {

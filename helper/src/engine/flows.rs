@@ -315,6 +315,7 @@ impl Engine {
     fn remove_if_overdue(&mut self, now: Timestamp, process: Option<ProcessId>) {
         if let Some(id) = process
             && self.processes.records.get(&id).is_some_and(|r| r.overdue && r.flows == 0)
+            && !self.is_kept_for_accesses(id)
         {
             self.remove_process(now, id);
         }

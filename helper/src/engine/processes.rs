@@ -165,7 +165,10 @@ impl Engine {
     pub(super) fn process_due(&mut self, now: Timestamp, id: ProcessId) {
         let Some(record) = self.processes.records.get_mut(&id) else { return };
         record.overdue = true;
-        if record.flows == 0 {
+        let flows = record.flows;
+        if flows == 0 && self.is_kept_for_accesses(id) {
+            self.deadlines.after(self.limits.listed_after_end_ns, Due::ProcessGone(id));
+        } else if flows == 0 {
             self.remove_process(now, id);
         } else if self.ends_lost {
             // The ends of its flows may be among what was lost.

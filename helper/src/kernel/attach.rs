@@ -10,12 +10,14 @@ use std::{
 use aya::{
     Ebpf,
     programs::{
-        BtfTracePoint, CgroupSkb, CgroupSock, CgroupSockAddr, Iter, ProgramError, ProgramFd, TracePoint,
+        BtfTracePoint, CgroupSkb, CgroupSock, CgroupSockAddr, FExit, Iter, KProbe, ProgramError, ProgramFd,
+        TracePoint,
     },
 };
 
 use super::{
     files::tracefs::TracepointIds,
+    perf,
     probes::{Hook, Outcome, Probe},
     sys,
 };
@@ -106,6 +108,25 @@ fn attach(
             let link = sys::link_tracepoint(program.fd().map_err(said)?.as_fd());
             links.hooks.push((probe.program, link.map_err(|e| e.to_string())?));
         }
+        Hook::EitherTracepoint(names) => {
+            let program: &mut BtfTracePoint = program.try_into().map_err(said)?;
+            let [name, former] = names;
+            program.load(name, types).or_else(|_renamed| program.load(former, types)).map_err(said)?;
+            let link = sys::link_tracepoint(program.fd().map_err(said)?.as_fd());
+            links.openings.push(link.map_err(|e| e.to_string())?);
+        }
+        Hook::Exit(function) => {
+            let program: &mut FExit = program.try_into().map_err(said)?;
+            program.load(function, types).map_err(said)?;
+            let link = sys::link_tracepoint(program.fd().map_err(said)?.as_fd());
+            links.openings.push(link.map_err(|e| e.to_string())?);
+        }
+        Hook::Probe { function, .. } => {
+            let program: &mut KProbe = program.try_into().map_err(said)?;
+            program.load().map_err(said)?;
+            // The program holds its own link.
+            program.attach(function, 0).map_err(said)?;
+        }
         Hook::CgroupSocket(_) => {
             let program: &mut CgroupSock = program.try_into().map_err(said)?;
             program.load().map_err(said)?;
@@ -158,7 +179,7 @@ fn at_tracepoints(
     for name in names {
         match ids.get(group, name) {
             Ok(id) => {
-                let link = sys::link_perf(program.as_fd(), id);
+                let link = perf::link(program.as_fd(), id);
                 links.push(link.map_err(|e| format!("{group}:{name}: {e}"))?);
             }
             Err(unknown) if links.is_empty() => return Err(unknown),

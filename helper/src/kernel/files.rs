@@ -30,18 +30,33 @@ pub enum FileSource {
 /// The ways in which opened files can be seen, the best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileProbe {
+    /// The return of the function that opens files, with its arguments.
+    Fexit,
+    /// The beginning and the return of the same function.
+    Kprobe,
     /// The ends of system calls.
     Tracepoint,
 }
 
 impl FileProbe {
     /// All of them, in the order in which they are tried.
-    pub const ALL: [Self; 1] = [Self::Tracepoint];
+    pub const ALL: [Self; 3] = [Self::Fexit, Self::Kprobe, Self::Tracepoint];
 
     /// The word of the option `--file-source`.
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Fexit => "fexit",
+            Self::Kprobe => "kprobe",
             Self::Tracepoint => "tracepoint",
+        }
+    }
+
+    /// The programs that it needs, and those that it can do without.
+    const fn programs(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Fexit => (&["file_looked_up"], &[]),
+            Self::Kprobe => (&["file_lookup_ends", "file_lookup_begins"], &[]),
+            Self::Tracepoint => (&["file_opened"], &["file_by_uring"]),
         }
     }
 }
@@ -85,23 +100,38 @@ impl FileSource {
 #[derive(Debug)]
 pub(super) struct FileSources {
     wanted: FileSource,
+    used: Option<FileProbe>,
     outcomes: Vec<Outcome>,
 }
 
 impl FileSources {
     /// Tries one after the other until one works.
     pub(super) fn attach(wanted: FileSource, mut try_one: impl FnMut(&'static Probe) -> Outcome) -> Self {
-        let mut outcomes = Vec::new();
-        for (way, probe) in FileProbe::ALL.into_iter().zip(&FILE_PROBES) {
-            if !wanted.allows(way) {
-                continue;
-            }
-            outcomes.push(try_one(probe));
-            if outcomes.last().is_some_and(Outcome::attached) {
+        let mut sources = Self { wanted, used: None, outcomes: Vec::new() };
+        for way in FileProbe::ALL.into_iter().filter(|way| wanted.allows(*way)) {
+            let (needed, wished) = way.programs();
+            if needed.iter().all(|program| sources.attach_one(program, &mut try_one)) {
+                sources.used = Some(way);
+                for program in wished {
+                    sources.attach_one(program, &mut try_one);
+                }
                 break;
             }
         }
-        Self { wanted, outcomes }
+        sources
+    }
+
+    fn attach_one(&mut self, program: &str, try_one: &mut impl FnMut(&'static Probe) -> Outcome) -> bool {
+        let Some(probe) = FILE_PROBES.iter().find(|probe| probe.program == program) else { return false };
+        let outcome = try_one(probe);
+        let attached = outcome.attached();
+        self.outcomes.push(outcome);
+        attached
+    }
+
+    /// The source in use.
+    pub(super) fn used(&self) -> Option<FileProbe> {
+        self.used
     }
 
     /// What was tried, in this order.
@@ -122,7 +152,7 @@ impl FileSources {
             FileSource::None => Text::from("left out by the settings"),
             _ => Text::from(refusals.join("; ")),
         };
-        let Some(used) = self.outcomes.iter().find(|outcome| outcome.attached()) else {
+        let Some(used) = self.used else {
             let cost = Text::from("no access to a watched file is seen");
             return Source {
                 capability,
@@ -132,21 +162,86 @@ impl FileSources {
                 reason,
             };
         };
-        let mut costs = vec!["opens by 32-bit programs are not seen".to_owned()];
-        costs.push(match by_uring {
-            0 => "those by io_uring are not resolved".to_owned(),
-            many => format!("{many} opens by io_uring could not be resolved"),
-        });
+        // Said of every source.
+        let mut costs =
+            vec!["opens by handle, removals, renames and changes of modes are not told".to_owned()];
+        if used == FileProbe::Tracepoint {
+            costs.push("opens by 32-bit programs are not seen".into());
+            costs.push(match by_uring {
+                0 => "opens by io_uring are counted only".into(),
+                many => format!("{many} opens by io_uring could not be resolved"),
+            });
+        }
         if missed > 0 {
-            costs.push(format!("{missed} events were lost: the kernel was at work for the helper"));
+            costs.push(format!(
+                "{missed} events were lost: the kernel does not run a program that is at work already"
+            ));
         }
-        let source = Text::from(used.probe.hook.to_string());
-        Source {
-            capability,
-            source,
-            status: SourceStatus::Reduced,
-            cost: Text::from(costs.join("; ")),
-            reason,
+        let status = match used {
+            _ if missed > 0 => SourceStatus::Reduced,
+            FileProbe::Fexit => SourceStatus::Best,
+            FileProbe::Kprobe => SourceStatus::Equal,
+            FileProbe::Tracepoint => SourceStatus::Reduced,
+        };
+        let hook = self.outcomes.iter().find(|o| used.programs().0.first().is_some_and(|first| o.is(first)));
+        let source = Text::from(hook.map(|outcome| outcome.probe.hook.to_string()).unwrap_or_default());
+        Source { capability, source, status, cost: Text::from(costs.join("; ")), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attach(wanted: FileSource, refused: &[&str]) -> FileSources {
+        FileSources::attach(wanted, |probe| Outcome {
+            probe,
+            refused: refused.contains(&probe.program).then(|| "no".into()),
+            verified_instructions: None,
+        })
+    }
+
+    #[test]
+    fn the_first_that_works_whole_is_used() {
+        assert_eq!(attach(FileSource::Best, &[]).used(), Some(FileProbe::Fexit));
+        assert_eq!(attach(FileSource::Best, &["file_looked_up"]).used(), Some(FileProbe::Kprobe));
+        let half = attach(FileSource::Best, &["file_looked_up", "file_lookup_begins"]);
+        assert_eq!(half.used(), Some(FileProbe::Tracepoint));
+        assert_eq!(half.outcomes().len(), 5);
+        let without = attach(FileSource::Best, &["file_looked_up", "file_lookup_ends", "file_by_uring"]);
+        assert_eq!(without.used(), Some(FileProbe::Tracepoint));
+        assert_eq!(attach(FileSource::None, &[]).used(), None);
+        assert_eq!(attach(FileSource::Only(FileProbe::Kprobe), &["file_lookup_ends"]).used(), None);
+    }
+
+    #[test]
+    fn the_line_says_what_is_missed_and_why() {
+        let line = attach(FileSource::Best, &["file_looked_up", "file_lookup_ends"]).source(7, 0);
+        assert_eq!(line.status, SourceStatus::Reduced);
+        assert!(line.cost.to_string().contains("7 opens by io_uring could not be resolved"), "{line:?}");
+        assert!(line.reason.to_string().contains("fexit do_filp_open: no"), "{line:?}");
+        let none = attach(FileSource::None, &[]).source(0, 0);
+        assert_eq!(
+            (none.status, none.reason),
+            (SourceStatus::Missing, Text::from("left out by the settings"))
+        );
+    }
+
+    #[test]
+    fn every_program_of_a_source_is_in_the_table() {
+        for (needed, wished) in FileProbe::ALL.map(FileProbe::programs) {
+            for program in needed.iter().chain(wished) {
+                assert!(FILE_PROBES.iter().any(|probe| probe.program == *program), "{program}");
+            }
         }
+    }
+
+    #[test]
+    fn sources_are_named_by_their_words() {
+        for probe in FileProbe::ALL {
+            assert_eq!(probe.word().parse(), Ok(FileSource::Only(probe)));
+        }
+        assert_eq!("none".parse(), Ok(FileSource::None));
+        assert!("fanotify".parse::<FileSource>().unwrap_err().contains("kprobe"));
     }
 }

@@ -17,7 +17,7 @@ use sekhmet_common::{
 use super::{
     attach::{Links, Places, chain, open_cgroup, try_probe},
     btf::{self, BtfError},
-    files::{FileSource, FileSources, Names, tracefs::TracepointIds},
+    files::{FileProbe, FileSource, FileSources, Names, tracefs::TracepointIds},
     missed::Watched,
     object::OBJECT,
     offsets,
@@ -211,6 +211,11 @@ impl Kernel {
     /// What became of the sources of opened files, of those that were tried.
     pub fn file_outcomes(&self) -> &[Outcome] {
         self.file_sources.outcomes()
+    }
+
+    /// The source of opened files that is in use.
+    pub fn file_probe(&self) -> Option<FileProbe> {
+        self.file_sources.used()
     }
 
     /// Whether every probe is at work.

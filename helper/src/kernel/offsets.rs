@@ -83,6 +83,10 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("DENTRY_NAME", "dentry", "d_name"),
     // Another name since Linux 6.15.
     ("DENTRY_INAME", "dentry", "d_iname|d_shortname"),
+    ("OPEN_FLAGS", "open_flags", "open_flag"),
+    ("OPEN_LOOKUP", "open_flags", "lookup_flags"),
+    ("FILENAME_NAME", "filename", "name"),
+    ("IO_OPCODE", "io_kiocb", "opcode"),
     ("MOUNT_PARENT", "mount", "mnt_parent"),
     ("MOUNT_MOUNTPOINT", "mount", "mnt_mountpoint"),
     ("MOUNT_MNT", "mount", "mnt"),
@@ -99,8 +103,11 @@ const ARGUMENTS: [(&str, &str, u32); 3] =
     [("REGS_0", "orig_x0", 0), ("REGS_1", "regs", 8), ("REGS_2", "regs", 16)];
 
 /// Helpers that programs use where they are there: the global that says so, and the helper's function.
-const HELPERS: [(&str, &str); 2] =
-    [("HAVE_TYPED_TASK", "bpf_get_current_task_btf"), ("HAVE_TASK_REGS", "bpf_task_pt_regs")];
+const HELPERS: [(&str, &str); 3] = [
+    ("HAVE_TYPED_TASK", "bpf_get_current_task_btf"),
+    ("HAVE_TASK_REGS", "bpf_task_pt_regs"),
+    ("HAVE_LOOP", "bpf_loop"),
+];
 
 /// Every global with its value for one kernel; [`ABSENT`] for what that kernel does not have. A program that
 /// reads an absent field is refused by the verifier, the others are not concerned.

@@ -4,6 +4,7 @@
 //! those for other processes' sockets: `CAP_SYS_PTRACE` and `CAP_NET_ADMIN`.
 
 mod destroy;
+mod entries;
 mod following;
 mod held;
 mod inherited;
@@ -27,7 +28,10 @@ use sekhmet_common::kernel::{
     policy::{BOUND_MAX, RULES_MAX},
 };
 
-use self::following::{Patrol, Walker};
+use self::{
+    entries::{children, count, get, remove, slot, without},
+    following::{Patrol, Walker},
+};
 pub use self::{
     inherited::{FormerMarks, Inherited},
     sockets::Enforced,
@@ -376,40 +380,5 @@ impl Policies {
 
     fn list_tasks(&self) -> io::Result<Vec<Task>> {
         self.tasks.as_ref().map_or_else(|| Err(io::ErrorKind::Unsupported.into()), rows)
-    }
-}
-
-/// Those whose parent is in the family and who are not themselves.
-fn children(tasks: &[Task], family: &HashSet<ProcessKey>) -> Vec<ProcessKey> {
-    let is_new = |task: &&Task| family.contains(&task.parent) && !family.contains(&task.process);
-    tasks.iter().filter(is_new).map(|task| task.process).collect()
-}
-
-fn without(policy: Policy, number: u32) -> Option<Policy> {
-    let rules = policy.rules.map(|bound| if bound == number { 0 } else { bound });
-    (rules != [0; BOUND_MAX]).then_some(Policy { rules })
-}
-
-fn slot(number: u32) -> u32 {
-    number % count(RULES_MAX)
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn get<K: aya::Pod, V: aya::Pod>(map: &HashMap<MapData, K, V>, key: &K) -> Result<Option<V>, MapError> {
-    match map.get(key, 0) {
-        Ok(value) => Ok(Some(value)),
-        Err(MapError::KeyNotFound) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// An entry that is gone already is no error: the kernel removes those of processes that end.
-fn remove<K: aya::Pod, V: aya::Pod>(map: &mut HashMap<MapData, K, V>, key: &K) -> Result<(), MapError> {
-    match map.remove(key) {
-        Err(MapError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
-        other => other,
     }
 }

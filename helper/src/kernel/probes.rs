@@ -12,6 +12,17 @@ use sekhmet_common::{
 pub enum Hook {
     /// A tracepoint with typed arguments (`tp_btf`).
     Tracepoint(&'static str),
+    /// The first of two such tracepoints that this kernel has: one was renamed.
+    EitherTracepoint([&'static str; 2]),
+    /// The return of a kernel function, with its arguments (`fexit`).
+    Exit(&'static str),
+    /// The beginning or the return of a kernel function (`kprobe`).
+    Probe {
+        /// Which function.
+        function: &'static str,
+        /// Its return.
+        at_return: bool,
+    },
     /// Creation and release of sockets, at the root of the cgroup-v2 tree.
     CgroupSocket(&'static str),
     /// Addresses that programs connect or send to, at the root of the cgroup-v2 tree.
@@ -40,7 +51,10 @@ pub enum Hook {
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tracepoint(name) => write!(f, "tp_btf {name}"),
+            Self::Tracepoint(name) | Self::EitherTracepoint([name, _]) => write!(f, "tp_btf {name}"),
+            Self::Exit(function) => write!(f, "fexit {function}"),
+            Self::Probe { function, at_return: true } => write!(f, "kretprobe {function}"),
+            Self::Probe { function, at_return: false } => write!(f, "kprobe {function}"),
             Self::CgroupSocket(name) | Self::CgroupAddress(name) => write!(f, "cgroup/{name}"),
             Self::CgroupPacket { egress: true } => write!(f, "cgroup_skb/egress"),
             Self::CgroupPacket { egress: false } => write!(f, "cgroup_skb/ingress"),
@@ -225,18 +239,55 @@ pub static PROBES: [Probe; 19] = [
     },
 ];
 
-/// The probes of opened files. Unlike the others they are ways to see the same: the first that works is used.
-pub(super) static FILE_PROBES: [Probe; 1] = [Probe {
-    program: "file_opened",
-    hook: Hook::Perf {
-        group: "syscalls",
-        names: &["sys_exit_openat", "sys_exit_openat2", "sys_exit_open", "sys_exit_creat"],
+/// The probes of opened files. Unlike the others they are ways to see the same: the best that works is used, see
+/// [`FileProbe`](super::files::FileProbe).
+pub(super) static FILE_PROBES: [Probe; 5] = [
+    Probe {
+        program: "file_looked_up",
+        hook: Hook::Exit("do_filp_open"),
+        since: "5.8",
+        capability: "watched files",
+        replacement: "kprobe do_filp_open",
+        cost: "",
     },
-    since: "5.8",
-    capability: "watched files",
-    replacement: "",
-    cost: "no access to a watched file is seen",
-}];
+    Probe {
+        program: "file_lookup_ends",
+        hook: Hook::Probe { function: "do_filp_open", at_return: true },
+        since: "5.8",
+        capability: "watched files",
+        replacement: "tracepoint syscalls",
+        cost: "opens by io_uring are counted only, and those by 32-bit programs are not seen",
+    },
+    Probe {
+        // After the one above: what begins is kept until it ends.
+        program: "file_lookup_begins",
+        hook: Hook::Probe { function: "do_filp_open", at_return: false },
+        since: "5.8",
+        capability: "watched files",
+        replacement: "tracepoint syscalls",
+        cost: "opens by io_uring are counted only, and those by 32-bit programs are not seen",
+    },
+    Probe {
+        program: "file_opened",
+        hook: Hook::Perf {
+            group: "syscalls",
+            names: &["sys_exit_openat", "sys_exit_openat2", "sys_exit_open", "sys_exit_creat"],
+        },
+        since: "5.8",
+        capability: "watched files",
+        replacement: "",
+        cost: "no access to a watched file is seen",
+    },
+    Probe {
+        // Beside the one above.
+        program: "file_by_uring",
+        hook: Hook::EitherTracepoint(["io_uring_submit_req", "io_uring_submit_sqe"]),
+        since: "6.0",
+        capability: "opens by io_uring",
+        replacement: "",
+        cost: "opens by io_uring are not counted",
+    },
+];
 
 /// What became of a probe.
 #[derive(Clone, Debug)]

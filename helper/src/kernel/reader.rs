@@ -1,7 +1,10 @@
 //! The thread `kernel`: drains the ring, polls the counters, and hands observations to the engine.
 
+mod files;
+mod gaps;
+
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     io,
     os::fd::AsFd,
     sync::{
@@ -15,18 +18,16 @@ use std::{
 use crossbeam_channel::Sender;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use sekhmet_common::{
-    coverage::{Source, SourceStatus},
-    display::Text,
     flow::Counters,
-    kernel::{FlowKey, FlowValue, ProcessKey, Residue, kind, policy::REFUSALS_MAX, stat},
+    kernel::{FlowKey, FlowValue, ProcessKey, Residue, policy::REFUSALS_MAX, stat},
 };
 
+use self::{files::tell_files, gaps::GAPS};
 use super::{
     balance::{KernelCounts, PerKind},
     book::Book,
     clock::{Clock, boot_ns},
-    decode::{FileSeen, KINDS, Record, decode_record, executed, image, process},
-    files::sight::sight,
+    decode::{KINDS, Record, decode_record, executed, image, process},
     load::Kernel,
     log::KernelLog,
     outbox::Outbox,
@@ -50,17 +51,6 @@ pub const INTERVAL_WATCHED: Duration = Duration::from_secs(1);
 
 /// The same while nobody does.
 pub const INTERVAL_ALONE: Duration = Duration::from_secs(5);
-
-/// Counters of what must not happen to rules, and what it means.
-const GAPS: [(u32, &str); 4] = [
-    (stat::POLICY_MAP_FULL, "processes are not blocked as they should be: too many are"),
-    (
-        stat::POLICY_FULL,
-        "processes or sockets are not blocked by all rules that apply to them: four apply already",
-    ),
-    (stat::SOCKET_UNBOUND, "sockets are not blocked as they should be: the kernel has no memory for them"),
-    (stat::REFUSAL_MAP_FULL, "refusals are not told: there are too many different ones"),
-];
 
 /// The running thread. Dropping it stops the thread and detaches the programs.
 #[derive(Debug)]
@@ -157,6 +147,8 @@ struct Worker {
     malformed: u64,
     /// Events that no program was run for, as told on the coverage panel.
     missed: PerKind,
+    /// Opens by io_uring that could not be resolved, as told there.
+    by_uring: u64,
 }
 
 impl Worker {
@@ -176,6 +168,7 @@ impl Worker {
             lost: PerKind::default(),
             malformed: 0,
             missed: PerKind::default(),
+            by_uring: 0,
         }
     }
 
@@ -239,25 +232,6 @@ impl Worker {
         tell_files(&mut accesses, u64::MAX, *clock, outbox);
     }
 
-    /// What is in the ring of files by now.
-    fn read_files(&mut self) -> VecDeque<Box<FileSeen>> {
-        let mut accesses = VecDeque::new();
-        while let Some(bytes) = self.kernel.files.next() {
-            match decode_record(&bytes) {
-                Ok(Record::File(seen)) => accesses.push_back(seen),
-                Ok(other) => self.outbox.lose(Some(other.kind())),
-                Err(error) => {
-                    self.outbox.lose(error.kind());
-                    if self.malformed == 0 {
-                        tracing::error!(%error, "the kernel programs made a malformed record of a file");
-                    }
-                    self.malformed += 1;
-                }
-            }
-        }
-        accesses
-    }
-
     /// Reads all counters and tells what moved.
     ///
     /// Dumps first, then the ring, then conclusions: whatever a dump still shows and is over by now has its end
@@ -318,21 +292,6 @@ impl Worker {
         }
     }
 
-    /// What the programs could not keep up with, once for each time it grew.
-    fn warn_of_gaps(&mut self) {
-        for ((counter, what), told) in GAPS.iter().zip(&mut self.gaps) {
-            let Ok(count) = self.kernel.stat(*counter) else { continue };
-            if count > *told {
-                tracing::warn!(count, what);
-                if *told == 0 {
-                    self.kernel.note(gap(what));
-                    self.outbox.set_coverage(self.kernel.mode(), self.kernel.sources());
-                }
-                *told = count;
-            }
-        }
-    }
-
     fn tell_refusals(&mut self, now_ns: u64) {
         let Some(entries) = or_warn(self.kernel.read_refusals(), "cannot read the refusals") else { return };
         let map = self.kernel.refusals.fd().as_fd();
@@ -359,8 +318,10 @@ impl Worker {
             }
         }
         self.outbox.set_balance(balance);
-        if counts.missed != self.missed {
+        let by_uring = self.kernel.stat(stat::FILE_URING).unwrap_or(self.by_uring);
+        if counts.missed != self.missed || by_uring != self.by_uring {
             self.missed = counts.missed;
+            self.by_uring = by_uring;
             let (mode, sources) = (self.kernel.mode(), self.kernel.sources());
             self.outbox.set_coverage(mode, sources);
         }
@@ -400,27 +361,6 @@ fn observe(
         }
     };
     outbox.push_record(record.kind(), observation);
-}
-
-/// Tells accesses that were before `until_ns`.
-fn tell_files(accesses: &mut VecDeque<Box<FileSeen>>, until_ns: u64, clock: Clock, outbox: &mut Outbox) {
-    while let Some(seen) = accesses.pop_front_if(|seen| seen.record.header.at_ns < until_ns) {
-        match sight(&seen, clock.wall(seen.record.header.at_ns)) {
-            Some(sight) => outbox.push_record(kind::FILE, Observation::File(sight)),
-            None => outbox.filter(kind::FILE),
-        }
-    }
-}
-
-/// The line on the coverage panel about one of [`GAPS`].
-fn gap(what: &'static str) -> Source {
-    Source {
-        capability: "every rule in force".into(),
-        source: "kernel programs".into(),
-        status: SourceStatus::Reduced,
-        cost: Text::default(),
-        reason: what.into(),
-    }
 }
 
 fn take(flows: std::os::fd::BorrowedFd<'_>, key: &FlowKey) -> Option<FlowValue> {

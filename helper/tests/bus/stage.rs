@@ -1,8 +1,9 @@
 //! The helper's bus thread and engine thread, with a mirror in the engine's place.
 
+mod stream;
+
 use std::{
     collections::HashMap,
-    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -11,18 +12,13 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender, bounded};
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    net::{RecvFlags, recv},
-};
 use sekhmet_common::{
-    bus::{OPTION_SCOPE, PATH, SERVICE},
+    bus::{PATH, SERVICE},
     event::Event,
     mirror::Mirror,
     process::ProcessId,
     time::Timestamp,
     watch::{Entry, EntryId, Owner, Severity},
-    wire,
 };
 use sekhmet_helper::{
     bus::{self, Notice},
@@ -36,9 +32,10 @@ use sekhmet_helper::{
     run::owner::{self, Edges, Fold},
 };
 use sekhmet_testkit::{bus::TestBus, polkit::MockPolkit};
-use zbus::{Connection, Message, Variant, message::Flags};
+use zbus::{Connection, Message, message::Flags};
 
-pub(crate) const MONITOR: &str = "org.sekhmet.Helper1.Monitor";
+pub(crate) use self::stream::{drain, frame, open, wait};
+pub(crate) use sekhmet_common::bus::MONITOR;
 
 /// A helper without a kernel.
 pub(crate) struct Stage {
@@ -367,38 +364,4 @@ pub(crate) async fn reply_to(connection: &Connection, message: Message) -> Resul
 pub(crate) async fn next(stream: &mut zbus::MessageStream) -> Option<zbus::Result<Message>> {
     use futures_core::Stream;
     std::future::poll_fn(|context| std::pin::Pin::new(&mut *stream).poll_next(context)).await
-}
-
-/// Opens a stream.
-pub(crate) async fn open(connection: &Connection, scope: &str, flags: Flags) -> Result<OwnedFd, String> {
-    let options = HashMap::from([(OPTION_SCOPE, Variant::from(scope))]);
-    let reply = call(connection, MONITOR, "OpenEventStream", flags, &options).await?;
-    let fd: zbus::OwnedFd = reply.body().deserialize().unwrap();
-    Ok(fd.into())
-}
-
-/// The next frame, or nothing at the end of the stream.
-pub(crate) fn frame(stream: &OwnedFd) -> Option<Vec<Event>> {
-    assert!(wait(stream, Duration::from_secs(20)), "no frame came");
-    let mut buffer = vec![0; wire::FRAME_MAX + 1];
-    match recv(stream, &mut buffer, RecvFlags::DONTWAIT).unwrap().0 {
-        0 => None,
-        length => Some(wire::decode(&buffer[..length]).unwrap()),
-    }
-}
-
-/// Whether there is something to read, or an end, within a time.
-pub(crate) fn wait(stream: &OwnedFd, time: Duration) -> bool {
-    let timeout =
-        Timespec { tv_sec: time.as_secs().try_into().unwrap(), tv_nsec: time.subsec_nanos().into() };
-    poll(&mut [PollFd::new(stream, PollFlags::IN)], Some(&timeout)).unwrap() > 0
-}
-
-/// Reads until the stream ends.
-pub(crate) fn drain(stream: &OwnedFd) -> usize {
-    let mut frames = 0;
-    while frame(stream).is_some() {
-        frames += 1;
-    }
-    frames
 }

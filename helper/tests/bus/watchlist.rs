@@ -2,12 +2,17 @@
 
 use std::collections::HashMap;
 
+use sekhmet_client::{
+    CommandError,
+    watchlist::{self as client, Change, Settings},
+};
 use sekhmet_common::{
     bus::{
         ACTION_CONFIGURE, ACTION_WATCH_ALL, ACTION_WATCH_OWN, ENTRY_ENABLED, ENTRY_EXPECTED, ENTRY_ID,
         ENTRY_LABEL, ENTRY_OWNER, ENTRY_PATTERN, ENTRY_SEVERITY, ENTRY_UID, WATCHLIST, error,
     },
-    watch::{ENTRIES_OF_USER_MAX, Owner},
+    display::Text,
+    watch::{ENTRIES_OF_USER_MAX, EntryDraft, Owner, Severity},
 };
 use sekhmet_helper::engine::input::Input;
 use sekhmet_testkit::polkit::Verdict;
@@ -107,7 +112,7 @@ async fn a_user_watches_own_files_without_a_password() {
     assert_eq!(Vec::<u8>::try_from(row[ENTRY_PATTERN].clone()).unwrap(), b"~/.config/demo/**");
     assert_eq!(Vec::<Vec<u8>>::try_from(row[ENTRY_EXPECTED].clone()).unwrap(), [b"/usr/bin/demo".to_vec()]);
     let words = [ENTRY_LABEL, ENTRY_SEVERITY, ENTRY_OWNER].map(|key| text(row, key));
-    assert_eq!(words, ["demo\\u{202e}", "low", "user"]);
+    assert_eq!(words, ["demo\u{202e}", "low", "user"]);
     assert_eq!(u32::try_from(row[ENTRY_UID].clone()), Ok(OWNER));
     assert_eq!(bool::try_from(row[ENTRY_ENABLED].clone()), Ok(true));
     set(&caller, &stage, id, &switch(false), QUIET).await.unwrap();
@@ -257,4 +262,32 @@ async fn the_owner_is_whom_the_bus_names() {
         _ => None,
     });
     assert_eq!(owner, Owner::User(STRANGER));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_clients_fit() {
+    let stage = stage(Enforcer::Obeys).await;
+    let caller = stage.bus.connect_as(OWNER).await.unwrap();
+    let draft = EntryDraft {
+        pattern: Text::from(&b"~/\xff.key"[..]),
+        label: "\u{202e}\\".into(),
+        group: Text::default(),
+        severity: Severity::High,
+        expected: vec!["/usr/bin/demo".into()],
+    };
+    let add = Change::Add { draft: draft.clone(), is_system: false };
+    let id = client::change(&caller, &add, false).await.unwrap();
+    let list = client::get(&caller).await.unwrap();
+    let entry = list.entries.iter().find(|entry| entry.id == id).unwrap();
+    assert_eq!(
+        (&entry.pattern, &entry.label, &entry.expected),
+        (&draft.pattern, &draft.label, &draft.expected)
+    );
+    assert_eq!((entry.owner, entry.enabled), (Owner::User(OWNER), true));
+    let off = Change::Set(id, Settings { enabled: Some(false), ..Settings::default() });
+    assert_eq!(client::change(&caller, &off, false).await, Ok(id));
+    assert_eq!(client::change(&caller, &Change::Remove(id), false).await, Ok(id));
+    let everybody = Change::Add { draft, is_system: true };
+    assert_eq!(client::change(&caller, &everybody, false).await, Err(CommandError::InteractionRequired));
+    assert!(client::change(&caller, &everybody, true).await.is_ok());
 }

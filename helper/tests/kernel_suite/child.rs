@@ -8,6 +8,7 @@ use std::{
 
 use crate::{
     blocking::{random, victim, walled},
+    files::jail,
     succession,
 };
 
@@ -33,6 +34,9 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
             let number = |at: usize| arguments.get(at).and_then(|number| number.parse().ok());
             random::rounds(number(1).unwrap_or(100), number(2).unwrap_or(1000) as usize)
         }
+        Some("stranger") => jail::stranger(&arguments[1]),
+        Some("gone") => jail::gone(&arguments[1], &arguments[2]),
+        Some("jail") => jail::jail(&arguments[1]),
         Some("once") => victim::once(&arguments[1..].join(" ")),
         Some("send") => {
             let port = arguments.get(1).and_then(|port| port.parse().ok()).unwrap_or(0);

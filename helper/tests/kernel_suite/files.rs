@@ -1,13 +1,17 @@
 //! Opened files: each access whose path has a name that is looked for is told once, with path, way and result.
 
 mod calls;
+pub(crate) mod jail;
 
 use std::{
     ffi::OsStr,
     fs::{self, File, OpenOptions},
     os::{
         fd::{AsFd, AsRawFd},
-        unix::{ffi::OsStrExt, fs::OpenOptionsExt, fs::symlink},
+        unix::{
+            ffi::OsStrExt,
+            fs::{OpenOptionsExt, PermissionsExt, symlink},
+        },
     },
     path::{Path, PathBuf},
 };
@@ -37,7 +41,8 @@ pub(crate) fn each_source(tap: &mut Tap, options: &Options) {
         let options = Options { file_source: FileSource::Only(probe), ..options.clone() };
         let Some(mut kernel) = crate::load(tap, &options) else { return };
         let refused = kernel.file_outcomes().iter().find_map(|outcome| outcome.refused.clone());
-        if let Some(why) = refused {
+        if kernel.file_probe().is_none() {
+            let why = refused.unwrap_or_default();
             let may_lack = std::env::var_os("SEKHMET_VM").is_none() && probe != FileProbe::Tracepoint;
             let name = format!("files by {probe} are attached");
             if may_lack {
@@ -53,7 +58,11 @@ pub(crate) fn each_source(tap: &mut Tap, options: &Options) {
         }
         let mut names = kernel.take_names().unwrap();
         let mut watch = Watch::start(kernel);
-        Files::new(tap, &mut watch, &mut names, probe).run();
+        let mut files = Files::new(tap, &mut watch, &mut names, probe);
+        files.names.set(&filters()).unwrap();
+        files.by_uring();
+        files.elsewhere();
+        files.run();
     }
 }
 
@@ -270,13 +279,84 @@ impl<'a> Files<'a> {
             long.push("d".repeat(190));
         }
         std::env::set_current_dir(&self.folder).unwrap();
-        calls::make_deep(&long);
+        fs::create_dir_all(&long).unwrap();
         let rest = 4095 - long.as_os_str().len() - 1 - SUFFIX.len();
         long.push("f".repeat(rest) + SUFFIX);
         fs::write(&long, b"x").unwrap();
         self.ok("a path of 4,096 bytes", &long, &long, Access::Truncate);
         let too_long = long.join("x");
         drop(File::open(&too_long).unwrap_err());
+    }
+
+    /// Resolved by those that see the kernel's own function, counted by the other.
+    fn by_uring(&mut self) {
+        let path = self.folder.join(NAME);
+        fs::write(&path, b"x").unwrap();
+        self.next(&path);
+        let name = format!("{}: an open by io_uring", self.probe);
+        match calls::open_by_uring(&path.to_string_lossy()) {
+            Err(error) => self.tap.skip(&name, &error.to_string()),
+            Ok(fd) if fd < 0 => self.tap.check(&name, false, &format!("errno {}", -fd)),
+            Ok(_) if self.probe == FileProbe::Tracepoint => {
+                let counted =
+                    self.watch.coverage("watched files", "1 opens by io_uring could not be resolved");
+                self.tap.check(&name, counted, "is not counted on the coverage panel");
+            }
+            Ok(_) => self.ok("an open by io_uring", &path, &path, Access::Read),
+        }
+    }
+
+    /// Other users, roots and mount namespaces.
+    fn elsewhere(&mut self) {
+        let path = self.folder.join(NAME);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let told = self.child(&["stranger", &path.to_string_lossy()], &path);
+        let good = matches!(&told[..], [sight] if sight.result == Outcome(libc::EACCES as u16)
+            && !sight.is_resolved && sight.path.as_bytes() == path.as_os_str().as_bytes());
+        self.check("somebody else is refused", good, &told);
+        let folder = self.folder.to_string_lossy().into_owned();
+        let told = self.child(&["gone", &folder, NAME], Path::new("/"));
+        let good = matches!(&told[..], [.., sight] if sight.result == Outcome(libc::ENOENT as u16)
+            && sight.requested.as_ref().is_some_and(|asked| asked.as_bytes() == NAME.as_bytes()));
+        self.check("asked for in a folder that is removed", good, &told);
+        let inner = Path::new("/inner").join(NAME);
+        let told = self.child(&["jail", &folder], &inner);
+        let good = matches!(&told[..], [.., bound, chrooted]
+            if bound.path.as_bytes() == self.folder.join("mount/inner").join(NAME).as_os_str().as_bytes()
+            && chrooted.path.as_bytes() == inner.as_os_str().as_bytes()
+            && bound.mount_ns != mount_namespace() && bound.mount_ns == chrooted.mount_ns
+            && bound.file == chrooted.file && bound.is_resolved && chrooted.is_resolved);
+        self.check("through a bind mount in another mount namespace, and in another root", good, &told);
+    }
+
+    fn check(&mut self, name: &str, good: bool, told: &[FileSight]) {
+        let name = format!("{}: {name}", self.probe);
+        self.tap.check(&name, good, &format!("{told:#?}"));
+    }
+
+    /// All that was told of a child, once its last path is among it (or its end, for the root).
+    fn child(&mut self, arguments: &[&str], last: &Path) -> Vec<FileSight> {
+        let mut child = crate::child::command(arguments).spawn().unwrap();
+        let pid = child.id();
+        let status = child.wait().unwrap();
+        if !status.success() {
+            self.tap.note(&format!("{arguments:?} ended with {status}"));
+        }
+        let of_child = |seen: &[Observation]| -> Vec<FileSight> {
+            let sights = seen.iter().filter_map(|o| match o {
+                Observation::File(sight) if sight.process.tgid == pid => Some(sight.clone()),
+                _ => None,
+            });
+            sights.collect()
+        };
+        let found = self.watch.until(|seen| {
+            let told = of_child(seen);
+            let is_over =
+                seen.iter().any(|o| matches!(o, Observation::Exited { key, .. } if key.tgid == pid));
+            let has_last = told.iter().any(|s| s.path.as_bytes() == last.as_os_str().as_bytes());
+            (is_over && (has_last || last == Path::new("/"))).then_some(told)
+        });
+        found.unwrap_or_else(|| of_child(&self.watch.seen))
     }
 
     fn changes_of_names(&mut self) {

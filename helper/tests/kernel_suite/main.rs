@@ -20,7 +20,7 @@ mod watch;
 use std::{process::ExitCode, time::Instant};
 
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
-use sekhmet_helper::kernel::{self, FileProbe, Kernel, LoadError, Options, TracepointIds};
+use sekhmet_helper::kernel::{self, FileSource, Kernel, LoadError, Options, TracepointIds};
 
 use crate::{sockets::Before, tap::Tap, watch::Watch};
 
@@ -36,7 +36,12 @@ fn main() -> ExitCode {
     logs::install();
     // The first kernel is never read: its ring runs full.
     let options = Options { tracepoints: TracepointIds::read(), ..Options::default() };
-    let small = Options { events_bytes: 1 << 16, flows_max: overflow::FLOWS, ..options.clone() };
+    let small = Options {
+        events_bytes: 1 << 16,
+        flows_max: overflow::FLOWS,
+        file_source: FileSource::None,
+        ..options.clone()
+    };
     if let Some(kernel) = load(&mut tap, &small) {
         overflow::run(&mut tap, kernel);
     }
@@ -48,11 +53,15 @@ fn main() -> ExitCode {
         give_away(&mut tap, &release);
         let mut policies = kernel.take_policies().unwrap();
         let mut names = kernel.take_names().unwrap();
+        let file_probe = kernel.file_probe();
         let mut watch = Watch::start(kernel);
         before.check(&mut tap, &mut watch);
         processes::run(&mut tap, &mut watch);
         sockets::run(&mut tap, &mut watch);
-        files::best(&mut tap, &mut watch, &mut names, FileProbe::Tracepoint);
+        match file_probe {
+            Some(probe) => files::best(&mut tap, &mut watch, &mut names, probe),
+            None => tap.check("a source of opened files is attached", false, "there is none"),
+        }
         blocking::run(&mut tap, &mut watch, &mut policies);
         logs::check(&mut tap, &mut watch);
         balance(&mut tap, &mut watch);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
-use sekhmet_common::coverage::KindBalance;
+use sekhmet_common::coverage::{KindBalance, Source};
 use sekhmet_helper::{
     engine::input::{FlowEnd, FlowSight, Input, Observation, ProcessKey},
     kernel::{Kernel, Reader, clock::boot_ns, start},
@@ -18,6 +18,7 @@ pub(crate) struct Watch {
     pub(crate) seen: Vec<Observation>,
     balance: Vec<KindBalance>,
     balances: usize,
+    sources: Vec<Source>,
 }
 
 impl Watch {
@@ -25,7 +26,7 @@ impl Watch {
         let (sender, receiver) = bounded(64);
         let reader = start(kernel, sender).unwrap();
         reader.set_interval(Duration::from_millis(100));
-        Self { reader, receiver, seen: Vec::new(), balance: Vec::new(), balances: 0 }
+        Self { reader, receiver, seen: Vec::new(), balance: Vec::new(), balances: 0, sources: Vec::new() }
     }
 
     pub(crate) fn is_running(&self) -> bool {
@@ -83,6 +84,20 @@ impl Watch {
         if lines.is_empty() { "nothing was told of it".into() } else { lines.join("\n") }
     }
 
+    /// Waits until the line of this capability on the coverage panel says these words.
+    pub(crate) fn coverage(&mut self, capability: &str, words: &str) -> bool {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let mut lines = self.sources.iter().filter(|line| line.capability.to_string() == capability);
+            if lines.any(|line| line.cost.to_string().contains(words)) {
+                return true;
+            }
+            if !self.pump(end) {
+                return false;
+            }
+        }
+    }
+
     /// The balance once nothing is in flight.
     pub(crate) fn settled_balance(&mut self) -> Vec<KindBalance> {
         let end = Instant::now() + PATIENCE;
@@ -104,6 +119,7 @@ impl Watch {
                 self.balance = balance;
                 self.balances += 1;
             }
+            Ok(Input::Coverage { sources, .. }) => self.sources = sources,
             Ok(_) => {}
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
         }

@@ -5,7 +5,7 @@ use sekhmet_common::{
         ENTRY_ENABLED, ENTRY_EXPECTED, ENTRY_GROUP, ENTRY_ID, ENTRY_LABEL, ENTRY_OWNER, ENTRY_PATTERN,
         ENTRY_SEVERITY, ENTRY_UID,
     },
-    display::cut_middle,
+    display::{Text, cut_middle},
     watch::{Entry, EntryId, Owner},
 };
 use zbus::Variant;
@@ -137,7 +137,7 @@ impl Errand {
     }
 }
 
-/// The row of an entry. All text that is not an array of bytes is safe to show.
+/// The row of an entry. Its text is foreign, and for whoever shows it to escape.
 fn row(entry: &Entry) -> Row {
     let owner = match entry.owner {
         Owner::Default => "default",
@@ -148,8 +148,8 @@ fn row(entry: &Entry) -> Row {
     let mut row = Row::from([
         (ENTRY_ID, Variant::from(entry.id.0)),
         (ENTRY_PATTERN, Variant::from(entry.pattern.as_bytes().to_vec())),
-        (ENTRY_LABEL, Variant::from(entry.label.shown())),
-        (ENTRY_GROUP, Variant::from(entry.group.shown())),
+        (ENTRY_LABEL, Variant::from(words(&entry.label))),
+        (ENTRY_GROUP, Variant::from(words(&entry.group))),
         (ENTRY_SEVERITY, Variant::from(entry.severity.word())),
         (ENTRY_EXPECTED, Variant::from(expected)),
         (ENTRY_OWNER, Variant::from(owner)),
@@ -159,4 +159,10 @@ fn row(entry: &Entry) -> Row {
         row.insert(ENTRY_UID, Variant::from(uid));
     }
     row
+}
+
+/// A text as the bus can carry it: strings there are UTF-8 without zeros (D-Bus specification, "Basic types").
+fn words(text: &Text) -> String {
+    let plain = std::str::from_utf8(text.as_bytes()).ok().filter(|plain| !plain.contains('\0'));
+    plain.map_or_else(|| text.shown(), str::to_owned)
 }

@@ -37,6 +37,10 @@ const HOLD_NS: u64 = SECOND / 10;
 /// second.
 const IDENTIFY_NS: u64 = 6 * SECOND / 10;
 
+/// How long an access that nobody expected keeps its ended process on the list: a person may look at the screen only now
+/// and then. If the list is full, the process leaves earlier.
+const KEPT_NS: u64 = 15 * 60 * SECOND;
+
 /// What makes two accesses one line.
 type What = (ProcessId, Text, Access, Outcome);
 
@@ -150,6 +154,18 @@ impl Engine {
         let Accesses { recent, entries, .. } = &mut self.files.accesses;
         recent
             .retain(|_, id| entries.get(id).is_some_and(|e| now.nanos_since(e.access.last_at) < 2 * SECOND));
+    }
+
+    /// Whether an ended process stays listed because of what it opened.
+    pub(in crate::engine) fn is_kept_for_accesses(&self, process: ProcessId) -> bool {
+        let Accesses { by_process, entries, .. } = &self.files.accesses;
+        let elapsed_ns = self.deadlines.elapsed_ns();
+        by_process
+            .get(&process)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| entries.get(id))
+            .any(|entry| !entry.access.expected && elapsed_ns.saturating_sub(entry.arrived_ns) < KEPT_NS)
     }
 
     /// A process leaves the list, and what it did to files with it.

@@ -270,17 +270,25 @@ fn programs_are_written_down_and_remembered() {
 }
 
 #[test]
-fn accesses_go_with_their_process() {
+fn accesses_go_with_their_process_which_stays_for_what_nobody_expected() {
     let mut stage = Stage::watching();
     let all = stage.listen(Scope::All);
-    stage.run(10, ME, "/usr/bin/cat");
-    stage.open(sight(10, "/etc/shadow"));
+    for (tgid, program) in [(10, "/usr/bin/cat"), (11, "/usr/bin/ssh")] {
+        stage.run(tgid, ME, program);
+        stage.open(sight(tgid, "/etc/shadow"));
+    }
+    stage.observe([Observation::Flow(stream(1, 10, FlowPhase::Open, bytes(1, 1)))]);
     stage.pass(3);
-    stage.observe([Observation::Exited { at: stage.now, key: key(10), status: Some(0) }]);
+    stage.observe([ended(stream(1, 10, FlowPhase::Open, bytes(1, 1)), FlowEnd::Released)]);
+    for tgid in [10, 11] {
+        stage.observe([Observation::Exited { at: stage.now, key: key(tgid), status: Some(0) }]);
+    }
     stage.pass(1);
-    assert_eq!(stage.accesses().len(), 1);
-    stage.tick_after(61);
-    stage.tick_after(61);
-    assert!(stage.accesses().is_empty());
+    assert_eq!(stage.accesses().len(), 2);
+    (0..5).for_each(|_| stage.tick_after(61));
+    let pids: Vec<u32> = stage.engine.mirror().processes().map(|p| p.pid).collect();
+    assert_eq!((stage.accesses().len(), pids), (1, vec![10]));
+    (0..12).for_each(|_| stage.tick_after(61));
+    assert!(stage.accesses().is_empty() && stage.engine.mirror().processes().count() == 0);
     assert_eq!(stage.mirror(all), stage.engine.mirror());
 }

@@ -101,6 +101,8 @@ fn depth(path: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use sekhmet_common::kernel::read_plain;
+
     use super::*;
 
     #[test]
@@ -122,10 +124,19 @@ mod tests {
         assert_eq!(asked_for(b"/box", b"../../x", true), b"/box/x");
     }
 
+    fn nothing() -> FileRecord {
+        read_plain(&[0; size_of::<FileRecord>()]).unwrap()
+    }
+
+    #[test]
+    fn an_access_of_the_kernel_is_nobodys() {
+        let seen = FileSeen { record: nothing(), asked: Vec::new(), parts: Vec::new() };
+        assert_eq!(sight(&seen, Timestamp(0)), None);
+    }
+
     #[test]
     fn flags_say_what_was_meant() {
-        let of =
-            |flags: i32| access(&FileRecord { flags: flags.cast_unsigned(), ..FileSeen::default().record });
+        let of = |flags: i32| access(&FileRecord { flags: flags.cast_unsigned(), ..nothing() });
         assert_eq!(of(libc::O_RDONLY), Access::Read);
         assert_eq!(of(libc::O_WRONLY | libc::O_CREAT), Access::Write);
         assert_eq!(of(libc::O_RDWR | libc::O_CLOEXEC), Access::ReadWrite);

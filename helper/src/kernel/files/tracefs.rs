@@ -15,12 +15,11 @@ use rustix::{
 
 /// The tracepoints that are used: group and name. The service manager hands over a file for each, called as they are
 /// with a dot between; `packaging/sekhmet.service` lists the same.
-const USED: [(&str, &str); 5] = [
+const USED: [(&str, &str); 4] = [
     ("syscalls", "sys_exit_open"),
     ("syscalls", "sys_exit_openat"),
     ("syscalls", "sys_exit_openat2"),
     ("syscalls", "sys_exit_creat"),
-    ("io_uring", "io_uring_submit_req"),
 ];
 
 /// Where the file system of tracing is mounted, if it is.
@@ -118,6 +117,18 @@ mod tests {
         assert_eq!(ids.get("syscalls", "sys_exit_openat"), Ok(781));
         for missing in ["sys_exit_open", "sys_exit_creat", "sys_exit_openat2"] {
             assert!(ids.get("syscalls", missing).unwrap_err().contains(missing));
+        }
+    }
+
+    #[test]
+    fn the_service_manager_hands_over_what_is_used() {
+        let unit = include_str!("../../../../packaging/sekhmet.service");
+        let handed = unit.lines().filter(|line| line.starts_with("LoadCredential=")).count();
+        assert_eq!(handed, USED.len());
+        for (group, name) in USED {
+            let from = format!("/sys/kernel/tracing/events/{group}/{name}/id");
+            assert!(unit.contains(&format!("\nLoadCredential={group}.{name}:{from}\n")), "{name}");
+            assert!(unit.contains(&format!("\nSetCredential={group}.{name}:none\n")), "{name}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Rounds of random rules through the real engine and enforcer, in a network namespace of their own: after each round
 //! the kernel's maps, the firewall's table, the disk and the list say what a model says.
 
+mod dice;
 mod installed;
 mod model;
 
@@ -38,6 +39,7 @@ use sekhmet_helper::{
 };
 
 use self::{
+    dice::Dice,
     installed::Installed,
     model::{Family, Model, Named},
 };
@@ -111,31 +113,6 @@ pub(crate) fn rounds(rounds: u32, rules: usize) -> ExitCode {
     tap.finish()
 }
 
-/// Numbers that one seed gives again (xorshift64*).
-pub(crate) struct Dice {
-    pub(crate) seed: u64,
-    state: u64,
-}
-
-impl Dice {
-    fn new() -> Self {
-        let given = std::env::var("SEKHMET_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| Timestamp::now().0.unsigned_abs()) | 1;
-        Self { seed, state: seed }
-    }
-
-    pub(crate) fn below(&mut self, end: usize) -> usize {
-        self.state ^= self.state >> 12;
-        self.state ^= self.state << 25;
-        self.state ^= self.state >> 27;
-        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % end
-    }
-
-    pub(crate) fn one<T: Copy>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())]
-    }
-}
-
 /// Engine, enforcer, model, and whom rules can be about.
 struct Play {
     engine: Engine,
@@ -186,7 +163,7 @@ impl Play {
                 victims.push(elder);
             }
         }
-        let files = (0..FILES).map(|n| named(&mut Dice { seed: 0, state: n as u64 + 1 }, folder.path(), n));
+        let files = (0..FILES).map(|n| named(&mut Dice::of(n as u64 + 1), folder.path(), n));
         let model = Model::new(files.collect(), families);
         let firewall: Box<dyn Firewall> = Box::new(firewall);
         let (seen, _nobody) = bounded(16);
@@ -247,7 +224,7 @@ impl Play {
                 &format!("{answer:?}"),
             );
         }
-        if round % 5 == 0 {
+        if round.is_multiple_of(5) {
             let released = self.wish(&Request::Release).map(|ids| ids.len());
             tap.check(
                 &format!("round {round}: all are released"),
@@ -297,7 +274,7 @@ impl Play {
             (Some(first), Ok(text)) => (*first == text).then_some(()).ok_or(text),
             (None, Ok(text)) => {
                 let is_ours = text.starts_with("table inet sekhmet") && text.matches("table ").count() == 1;
-                self.table = Some(text.clone());
+                self.table = is_ours.then(|| text.clone());
                 is_ours.then_some(()).ok_or(text)
             }
         };

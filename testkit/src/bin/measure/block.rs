@@ -204,11 +204,10 @@ pub(crate) fn block(ctl: &Path, rules: &Rules, peer: &Peer, rounds: usize, socke
 fn round(ctl: &Path, rules: &Rules, sink: &mut Talk, pid: u32) -> Result<Round> {
     let id = process(ctl, pid)?;
     // Silence must not be what was there before.
-    let (began, mut asked) = (now(), sink.ask()?);
-    while asked["last"].as_u64().context("no moment")? < began {
-        ensure!(now() - began < FLOWING_WITHIN, "nothing comes over the kept connections");
+    let (began, mut new) = (now(), Vec::new());
+    while hear(sink, &mut new)? < began || new.is_empty() {
+        ensure!(now() - began < FLOWING_WITHIN, "nothing comes from the process that is to be blocked");
         thread::sleep(PACE);
-        asked = sink.ask()?;
     }
     let options =
         HashMap::from([(OPTION_PROCESS, Variant::from(id)), (OPTION_LIFETIME, Variant::from("until-exit"))]);
@@ -216,10 +215,8 @@ fn round(ctl: &Path, rules: &Rules, sink: &mut Talk, pid: u32) -> Result<Round> 
     let rule = rules.add(&options)?;
     let answered = now();
     thread::sleep(SILENT);
-    let told = sink.ask()?;
+    let last = hear(sink, &mut new)?;
     rules.remove(rule)?;
-    let last = told["last"].as_u64().context("no moment")?;
-    let new: Vec<(u64, u64)> = serde_json::from_value(told["new"].clone())?;
     let ms = |from: u64, until: u64| until.saturating_sub(from) as f64 / 1e6;
     let allowed = allowed_at()?;
     ensure!(called < allowed && allowed < answered, "the helper's log tells of another call");
@@ -230,6 +227,13 @@ fn round(ctl: &Path, rules: &Rules, sink: &mut Talk, pid: u32) -> Result<Round> 
         before: new.iter().filter(|(born, _)| *born <= answered).count(),
         late: new.iter().filter(|(born, _)| *born > answered).map(|(_, bytes)| bytes).sum(),
     })
+}
+
+/// When the last byte of a kept connection came; adds what came over new ones.
+fn hear(sink: &mut Talk, new: &mut Vec<(u64, u64)>) -> Result<u64> {
+    let told = sink.ask()?;
+    new.extend(serde_json::from_value::<Vec<(u64, u64)>>(told["new"].clone())?);
+    told["last"].as_u64().context("no moment")
 }
 
 /// When polkit last allowed a block, as the helper's log has it, on the clock of [`now`].

@@ -10,7 +10,7 @@ use sekhmet_common::{
 };
 use sekhmet_helper::engine::input::{ProcessKey, ProgramKey};
 
-use super::Dice;
+use super::dice::Dice;
 
 /// Rules that one process or program can have (`common/src/kernel/policy.rs`, written here once more on purpose).
 const EACH: usize = 4;

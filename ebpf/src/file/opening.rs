@@ -1,0 +1,137 @@
+//! One open, wherever it was seen: is it to be told, and with which paths.
+
+use core::ptr::{read_volatile, write_volatile};
+
+use sekhmet_common::kernel::{FileScratch, Sieve, file_state, operation, stat};
+
+use super::{Place, Walk, asked, folder_of_task, opened_file, record::emit, sieve, walk};
+use crate::{
+    maps::{SCRATCH, SIEVE, STATS, bump},
+    offsets::*,
+};
+
+/// `AT_FDCWD`.
+pub const WORKING_FOLDER: i32 = -100;
+/// `O_TRUNC`, the same on x86, arm64 and riscv.
+const O_TRUNC: u32 = 0x200;
+
+const NOWHERE: Place = Place { mount: 0, entry: 0 };
+
+/// What a program asked for.
+pub struct Call {
+    /// The descriptor of the folder from which a relative path begins.
+    pub folder: i32,
+    /// Where the path is.
+    pub path: u64,
+    /// `O_*` of open(2).
+    pub flags: u32,
+    /// Whether also an absolute path begins in that folder.
+    pub in_root: bool,
+}
+
+/// The names that are looked for, and room to work; nothing if no name is.
+#[inline(always)]
+pub fn prepare() -> Option<(*const Sieve, *mut FileScratch)> {
+    let names = SIEVE.get_ptr(0)?;
+    if unsafe { read_volatile(&raw const (*names).names) } == 0 {
+        return None;
+    }
+    Some((names, SCRATCH.get_ptr_mut(0)?))
+}
+
+/// A file was opened, or `error` says why not. `call` tells what was asked for, `copy` copies that path; both are
+/// called only where it matters.
+///
+/// # Safety
+/// Both pointers come from [`prepare`].
+#[inline(always)]
+pub unsafe fn tell(
+    names: *const Sieve,
+    scratch: *mut FileScratch,
+    file: u64,
+    error: u32,
+    call: impl Fn() -> Call,
+    copy: impl Fn(*mut FileScratch, u64) -> bool,
+) {
+    unsafe {
+        sieve::begin(scratch);
+        let mut walk = Walk { names, scratch };
+        let mut is_wanted = false;
+        if error == 0 {
+            start_from(scratch, file, probe(file as *const u8, &FILE_PATH));
+            (*scratch).record.state = file_state::RESOLVED;
+        } else {
+            let call = call();
+            if !copy(scratch, call.path) {
+                bump(&STATS, stat::FILE_UNREADABLE);
+                return;
+            }
+            let is_absolute = read_volatile((&raw const (*scratch).text).cast::<u8>()) == b'/';
+            start_from(scratch, 0, if is_absolute && !call.in_root { NOWHERE } else { folder(call.folder) });
+            (*scratch).record.state = file_state::ASKED | if call.in_root { file_state::IN_ROOT } else { 0 };
+            (*scratch).record.flags = call.flags;
+            is_wanted = asked::hold(&mut walk);
+        }
+        (*scratch).record.error = error;
+        let has_place = read_volatile(&raw const (*scratch).entry) != 0;
+        if has_place {
+            walk::hold(&mut walk);
+        }
+        is_wanted |= sieve::is_wanted(scratch);
+        if !is_wanted {
+            return;
+        }
+        let record = &raw mut (*scratch).record;
+        let mut state = read_volatile(&raw const (*record).state);
+        if state & file_state::RESOLVED != 0 {
+            state |= ask(scratch, &call(), copy);
+        }
+        write_volatile(&raw mut (*record).asked_length, read_volatile(&raw const (*scratch).end));
+        if has_place {
+            state |= walk::write_parts(&mut walk);
+        }
+        write_volatile(&raw mut (*record).state, state);
+        write_volatile(&raw mut (*record).operation, operation::OPEN);
+        emit(scratch);
+    }
+}
+
+#[inline(always)]
+unsafe fn start_from(scratch: *mut FileScratch, file: u64, place: Place) {
+    unsafe {
+        write_volatile(&raw mut (*scratch).file, file);
+        write_volatile(&raw mut (*scratch).mount, place.mount);
+        write_volatile(&raw mut (*scratch).entry, place.entry);
+    }
+}
+
+/// Adds what the program asked for to what it got. Bits of [`file_state`].
+#[inline(always)]
+unsafe fn ask(scratch: *mut FileScratch, call: &Call, copy: impl Fn(*mut FileScratch, u64) -> bool) -> u32 {
+    unsafe {
+        let file = read_volatile(&raw const (*scratch).file);
+        let flags = probe::<u32>(file as *const u8, &FILE_FLAGS);
+        // The kernel does not keep this one with the file.
+        (*scratch).record.flags = flags | call.flags & O_TRUNC;
+        if copy(scratch, call.path) {
+            return file_state::ASKED;
+        }
+        write_volatile(&raw mut (*scratch).end, 0);
+        0
+    }
+}
+
+/// The place of the folder from which a relative path begins.
+#[inline(always)]
+unsafe fn folder(number: i32) -> Place {
+    unsafe {
+        if number == WORKING_FOLDER {
+            return folder_of_task(&FS_PWD);
+        }
+        if number < 0 {
+            return NOWHERE;
+        }
+        let file = opened_file(number as u32);
+        if file == 0 { NOWHERE } else { probe(file as *const u8, &FILE_PATH) }
+    }
+}
