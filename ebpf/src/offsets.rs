@@ -96,6 +96,7 @@ offsets!(
     MOUNT_PARENT,
     MOUNT_MOUNTPOINT,
     MOUNT_MNT,
+    MNT_ROOT,
     OPEN_FLAGS,
     OPEN_LOOKUP,
     FILENAME_NAME,

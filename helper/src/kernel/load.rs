@@ -165,11 +165,15 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         .iter()
         .map(|probe| try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without))
         .collect();
-    let file_sources = FileSources::attach(options.file_source, |probe| {
-        try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without)
+    let lacking = offsets::lacking_for_files(&globals);
+    let file_sources = FileSources::attach(options.file_source, |probe| match lacking {
+        Some(field) => Outcome::refused(probe, format!("this kernel has no field {field}")),
+        None => try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without),
     });
     let policies = Policies::take(&mut ebpf, &mut links, &outcomes, net_ns)?;
-    let watched = Watched::new(&ebpf, |name| outcomes.iter().any(|o| o.is(name) && o.attached()));
+    let watched = Watched::new(&ebpf, |name| {
+        outcomes.iter().chain(file_sources.outcomes()).any(|o| o.is(name) && o.attached())
+    });
     Ok(Kernel {
         policies: Some(policies),
         watched,
