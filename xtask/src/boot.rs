@@ -56,6 +56,8 @@ mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount --bind "$root/proc/sys" "$root/proc/sys"; mount -o remount,bind,ro "$root/proc/sys"
 mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
 mount -t cgroup2 -o nosuid,nodev,noexec cgroup2 "$root/sys/fs/cgroup"
+# A kernel without it has no tracepoints to number.
+if [ -d "$root/sys/kernel/tracing" ]; then mount -t tracefs -o nosuid,nodev,noexec tracefs "$root/sys/kernel/tracing"; fi
 mount -t tmpfs -o mode=755 devices "$root/dev"
 for name in null zero full random urandom tty; do
   : >"$root/dev/$name"; mount --bind "/dev/$name" "$root/dev/$name"
@@ -75,6 +77,8 @@ After=dbus.socket systemd-journald.socket
 END
 ip link set lo up
 cd "$root"; pivot_root . old; umount -l /old
+# As systemd itself does where it does not find itself in a container: it moves mounts into those of a service.
+mount --make-rshared /
 echo "$pid"
 exec >/dev/null 2>&1 </dev/null
 exec env -i container=sekhmet-boot PATH=/usr/sbin:/usr/bin:/sbin:/bin \

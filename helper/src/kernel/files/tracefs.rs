@@ -39,10 +39,9 @@ impl TracepointIds {
     /// Reads them: from what the service manager handed over (`CREDENTIALS_DIRECTORY`), or from the kernel, which
     /// only root may. To be called before the change of user. What cannot be read is missing.
     pub fn read() -> Self {
-        let handed = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from);
-        let given = handed.map(|folder| Self::from_credentials(&folder)).unwrap_or_default();
-        if !given.ids.is_empty() {
-            return given;
+        // Whoever hands some over hands over what there is: a confined service must not even try to mount.
+        if let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from) {
+            return Self::from_credentials(&folder);
         }
         match open_events() {
             Ok(events) => Self::from_events(&events),

@@ -15,8 +15,12 @@ pub(crate) struct Helper {
 }
 
 impl Helper {
-    /// Finds it by its short name.
+    /// The one of `with-helper`, else one by its short name.
     pub(crate) fn find() -> Result<Self> {
+        if let Some(file) = std::env::var_os("SEKHMET_HELPER_PID_FILE") {
+            let pid = std::fs::read_to_string(file).context("the helper's process id")?;
+            return Ok(Self { proc: Path::new("/proc").join(pid.trim()) });
+        }
         for entry in std::fs::read_dir("/proc")? {
             let proc = entry?.path();
             // A process may end while the folder is read; then it is not the one.

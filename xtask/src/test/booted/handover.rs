@@ -50,7 +50,10 @@ while not os.path.exists("/tmp/over"):
 
 /// The helper is restarted by the service manager, then killed; both times its successor takes over.
 pub(super) fn check(machine: &Machine) -> Result<()> {
-    let python = shell::find("python3").context("python3 is missing")?.canonicalize()?;
+    // Itself and not what stands in for it: a version manager's script would run under another name.
+    let itself = "import os, sys; print(os.path.realpath(sys.executable))";
+    let python = shell::output(machine.command("python3").args(["-c", itself]))?;
+    let python = python.trim_end();
     shell::run(machine.command("cp").arg(python).arg(PROBER))?;
     let mut hearer = run(machine, "python3", HEAR, "/tmp/heard")?;
     let mut prober = run(machine, PROBER, PROBE, "/tmp/tried")?;
