@@ -13,8 +13,8 @@ mod socket;
 pub use self::{
     file::{
         FILE_TEXT_MAX, FILES_BYTES, FILES_WAKEUP_BYTES, FileRecord, FileScratch, NAME_MAX, NAMES_MAX,
-        NameKey, OPENINGS_MAX, Opening, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve, file_state, first_bytes,
-        operation, suffix_bit, tail, whole_bit,
+        NameKey, OPENINGS_MAX, Opening, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve, ends_of_parts, file_state,
+        first_bytes, operation, suffix_bit, tail, whole_bit,
     },
     policy::{
         CoverRow, FileRow, Policy, ProgramKey, RefusalKey, RefusalValue, RefusedRecord, RuleSlot,

@@ -75,15 +75,17 @@ pub unsafe fn folder_of_task(which: &Global<u32>) -> Place {
     }
 }
 
-/// The registers with which the current task entered the kernel.
+/// The first three arguments of the system call that the current task is in.
 #[inline(always)]
-pub unsafe fn registers() -> *const u8 {
+pub unsafe fn arguments() -> [u64; 3] {
     unsafe {
         if HAVE_TASK_REGS.load() != 0 {
-            return bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8;
+            let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8;
+            return [read(registers, &REGS_0), read(registers, &REGS_1), read(registers, &REGS_2)];
         }
         let stack: u64 = probe(bpf_get_current_task() as *const u8, &TASK_STACK);
-        (stack + STACK_BYTES - u64::from(REGS_SIZE.load())) as *const u8
+        let registers = (stack + STACK_BYTES - u64::from(REGS_SIZE.load())) as *const u8;
+        [probe(registers, &REGS_0), probe(registers, &REGS_1), probe(registers, &REGS_2)]
     }
 }
 

@@ -96,6 +96,7 @@ offsets!(
     MOUNT_PARENT,
     MOUNT_MOUNTPOINT,
     MOUNT_MNT,
+    MNT_ROOT,
     OPEN_FLAGS,
     OPEN_LOOKUP,
     FILENAME_NAME,
@@ -131,8 +132,8 @@ pub unsafe fn probe<T: Copy>(base: *const u8, offset: &Global<u32>) -> T {
 /// As [`probe`].
 #[inline(always)]
 pub unsafe fn probe_at<T: Copy>(address: *const u8) -> T {
-    let mut value = core::mem::MaybeUninit::<T>::zeroed();
-    // The helper zeroes the target when it fails.
+    // Not zeroed: for more than a word LLVM would call `memset`, and the helper zeroes the target when it fails.
+    let mut value = core::mem::MaybeUninit::<T>::uninit();
     unsafe {
         bpf_probe_read_kernel(value.as_mut_ptr().cast(), size_of::<T>() as u32, address.cast());
         value.assume_init()

@@ -95,6 +95,14 @@ pub const fn tail(last: u64) -> u64 {
     last & !((below >> 7) * 0xff)
 }
 
+/// The upper bit of each byte of a word that is a slash or the end of a text.
+#[inline(always)]
+pub const fn ends_of_parts(word: u64) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let apart = word ^ 0x2f2f_2f2f_2f2f_2f2f;
+    !(((apart & LOW) + LOW) | apart | LOW) | !(((word & LOW) + LOW) | word | LOW)
+}
+
 /// What a record tells of an access, `FileRecord::operation`.
 pub mod operation {
     /// It was opened, or was to be.
@@ -193,6 +201,10 @@ pub struct FileScratch {
     pub at_entry: u64,
     /// See there.
     pub at_top: u64,
+    /// The `struct vfsmount` on which that one is mounted, and where.
+    pub at_outer: u64,
+    /// See there.
+    pub at_mountpoint: u64,
     /// The current task's root: its `struct vfsmount` and its `struct dentry`.
     pub root_mount: u64,
     /// See there.
@@ -252,6 +264,15 @@ mod tests {
             let keep = if length < 8 { (1u64 << (length * 8)) - 1 } else { u64::MAX };
             let other = u64::from_le(word) & keep | u64::from_le(garbage) & !keep;
             prop_assert_eq!(first_bytes(length, word), first_bytes(length, u64::to_le(other)));
+        }
+
+        #[test]
+        fn parts_end_at_slashes_and_at_the_end(bytes: [u8; 8], slash in 0usize..8, nul in 0usize..8) {
+            let mut bytes = bytes;
+            bytes[slash] = b'/';
+            bytes[nul] = 0;
+            let ends = ends_of_parts(u64::from_le_bytes(bytes)).to_le_bytes();
+            prop_assert_eq!(ends, bytes.map(|byte| if byte == b'/' || byte == 0 { 0x80 } else { 0 }));
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use core::ptr::{addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel_str, bpf_probe_read_user_str};
-use sekhmet_common::kernel::{FileScratch, NAME_MAX, PATH_MAX};
+use sekhmet_common::kernel::{FileScratch, NAME_MAX, PATH_MAX, ends_of_parts};
 
 use super::{
     Walk, repeat,
@@ -53,36 +53,55 @@ unsafe fn ends_at(scratch: *mut FileScratch, length: i64) -> bool {
 pub unsafe fn hold(walk: &mut Walk) -> bool {
     unsafe {
         write_volatile(&raw mut (*walk.scratch).begin, 0);
-        repeat::<{ PATH_MAX as u32 }, SCANNED_FEW>(walk, hold_one)
+        repeat::<{ PATH_MAX as u32 / 8 }, { SCANNED_FEW / 8 }>(walk, hold_one)
     }
 }
 
+/// Eight bytes of the path.
 #[inline(never)]
 unsafe extern "C" fn hold_one(turn: u64, walk: *mut Walk) -> i64 {
     unsafe {
-        let (names, scratch) = ((*walk).names, (*walk).scratch);
-        let text = addr_of_mut!((*scratch).text).cast::<u8>();
-        // The mask is for the verifier.
-        let at = turn as u32 & (PATH_MAX as u32 - 1);
-        // The end mark ends the last part as a slash does the others.
-        let byte = read_volatile(text.add(at as usize));
-        if byte != b'/' && byte != 0 {
+        let scratch = (*walk).scratch;
+        let at = turn as u32 * 8;
+        let ends = ends_of_parts(u64::from_le(word(scratch, at)));
+        if ends == 0 {
             return 0;
         }
-        let begin = addr_of_mut!((*scratch).begin);
-        let from = read_volatile(begin);
-        let count = at.wrapping_sub(from);
-        if count > 0 && count <= NAME_MAX as u32 {
-            // Not aligned, as in `walk`.
-            let word = |at: u32| {
-                let at = core::hint::black_box(at) & (PATH_MAX as u32 - 1);
-                read_volatile(text.add(at as usize).cast::<u64>())
-            };
-            let name = Name { at: text as u64 + u64::from(from), length: count, first: word(from) };
-            // Asked for names of eight bytes and more only.
-            sieve::hold(names, scratch, name, || u64::from_le(word(at.wrapping_sub(8))));
+        for byte in 0..8 {
+            if ends >> (byte * 8) & 0x80 != 0 && hold_part(walk, at + byte) {
+                return 1;
+            }
         }
-        write_volatile(begin, at + 1);
-        (byte == 0).into()
+        0
+    }
+}
+
+/// Holds the part that ends before this byte against the sieve. Whether it was the last one.
+#[inline(always)]
+unsafe fn hold_part(walk: *mut Walk, end: u32) -> bool {
+    unsafe {
+        let (names, scratch) = ((*walk).names, (*walk).scratch);
+        let begin = &raw mut (*scratch).begin;
+        let from = read_volatile(begin);
+        let count = end.wrapping_sub(from);
+        if count > 0 && count <= NAME_MAX as u32 {
+            let at = addr_of_mut!((*scratch).text) as u64 + u64::from(from);
+            let name = Name { at, length: count, first: word(scratch, from) };
+            // Asked for names of eight bytes and more only.
+            sieve::hold(names, scratch, name, || u64::from_le(word(scratch, end.wrapping_sub(8))));
+        }
+        write_volatile(begin, end + 1);
+        end >= read_volatile(&raw const (*scratch).end)
+    }
+}
+
+/// Eight bytes of the text.
+#[inline(always)]
+unsafe fn word(scratch: *mut FileScratch, at: u32) -> u64 {
+    unsafe {
+        let text = addr_of_mut!((*scratch).text).cast::<u8>();
+        // The mask is for the verifier. Not aligned, as in `walk`.
+        let at = core::hint::black_box(at) & (PATH_MAX as u32 - 1);
+        read_volatile(text.add(at as usize).cast::<u64>())
     }
 }

@@ -8,12 +8,11 @@ use core::ptr::read_volatile;
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_probe_read_user, programs::TracePointContext};
 
 use super::{
+    arguments,
     asked::copy_from_user,
     opened_file,
     opening::{Call, WORKING_FOLDER, prepare, tell},
-    registers,
 };
-use crate::offsets::*;
 
 /// `EFAULT`: there was no path.
 const EFAULT: i64 = 14;
@@ -69,15 +68,13 @@ pub fn opened(ctx: &TracePointContext) -> u32 {
 #[inline(always)]
 unsafe fn call(number: i32) -> Call {
     unsafe {
-        let registers = registers();
-        let (first, second) = (probe::<u64>(registers, &REGS_0), probe::<u64>(registers, &REGS_1));
+        let [first, second, third] = arguments();
         if number == number::CREAT {
             return Call { folder: WORKING_FOLDER, path: first, flags: CREAT_FLAGS, in_root: false };
         }
         if number == number::OPEN {
             return Call { folder: WORKING_FOLDER, path: first, flags: second as u32, in_root: false };
         }
-        let third: u64 = probe(registers, &REGS_2);
         if number != number::OPENAT2 {
             return Call { folder: first as i32, path: second, flags: third as u32, in_root: false };
         }

@@ -119,9 +119,8 @@ unsafe extern "C" fn write_one(_turn: u64, walk: *mut Walk) -> i64 {
 unsafe fn begin(scratch: *mut FileScratch) {
     unsafe {
         let mount = read_volatile(&raw const (*scratch).mount);
-        write_volatile(&raw mut (*scratch).at_mount, mount);
-        write_volatile(&raw mut (*scratch).at_entry, read_volatile(&raw const (*scratch).entry));
-        write_volatile(&raw mut (*scratch).at_top, top_of(mount));
+        let entry = read_volatile(&raw const (*scratch).entry);
+        enter_mount(scratch, Place { mount, entry });
     }
 }
 
@@ -129,11 +128,37 @@ unsafe fn begin(scratch: *mut FileScratch) {
 #[inline(always)]
 unsafe fn leave_mount(scratch: *mut FileScratch) -> i64 {
     unsafe {
-        let Some(outer) = mounted_on(read_volatile(&raw const (*scratch).at_mount)) else { return 1 };
-        write_volatile(&raw mut (*scratch).at_mount, outer.mount);
-        write_volatile(&raw mut (*scratch).at_entry, outer.entry);
-        write_volatile(&raw mut (*scratch).at_top, top_of(outer.mount));
+        let outer = read_volatile(&raw const (*scratch).at_outer);
+        // The uppermost mount, or one that was taken out of the tree.
+        if outer == read_volatile(&raw const (*scratch).at_mount) || outer == 0 {
+            return 1;
+        }
+        let entry = read_volatile(&raw const (*scratch).at_mountpoint);
+        enter_mount(scratch, Place { mount: outer, entry });
         0
+    }
+}
+
+#[inline(always)]
+unsafe fn enter_mount(scratch: *mut FileScratch, place: Place) {
+    unsafe {
+        let inside = u64::from(MOUNT_MNT.load());
+        let mount = (place.mount - inside) as *const u8;
+        // One read where the fields lie one behind the other, as they do since there is a `struct mount`.
+        let (from, next) = (MOUNT_PARENT.load(), size_of::<u64>() as u32);
+        let in_row =
+            MOUNT_MOUNTPOINT.load() == from + next && inside as u32 + MNT_ROOT.load() == from + 2 * next;
+        let [outer, mountpoint, top]: [u64; 3] = if in_row {
+            probe(mount, &MOUNT_PARENT)
+        } else {
+            let top = probe(place.mount as *const u8, &MNT_ROOT);
+            [probe(mount, &MOUNT_PARENT), probe(mount, &MOUNT_MOUNTPOINT), top]
+        };
+        write_volatile(&raw mut (*scratch).at_mount, place.mount);
+        write_volatile(&raw mut (*scratch).at_entry, place.entry);
+        write_volatile(&raw mut (*scratch).at_top, top);
+        write_volatile(&raw mut (*scratch).at_outer, if outer == 0 { 0 } else { outer + inside });
+        write_volatile(&raw mut (*scratch).at_mountpoint, mountpoint);
     }
 }
 
@@ -155,27 +180,6 @@ unsafe fn append(scratch: *mut FileScratch, name: &Name) -> bool {
         write_volatile(out.add(length as usize), b'/');
         write_volatile(end, at + length + 1);
         true
-    }
-}
-
-/// The uppermost entry of a mount.
-#[inline(always)]
-unsafe fn top_of(mount: u64) -> u64 {
-    // `vfsmount.mnt_root` is the first field since there is a vfsmount; see the test of the offsets.
-    unsafe { probe_at(mount as *const u8) }
-}
-
-/// Where a mount is mounted; nothing for the uppermost, or one that was taken out of the tree.
-#[inline(always)]
-unsafe fn mounted_on(mount: u64) -> Option<Place> {
-    unsafe {
-        let inner = (mount - u64::from(MOUNT_MNT.load())) as *const u8;
-        let outer: u64 = probe(inner, &MOUNT_PARENT);
-        if outer == inner as u64 || outer == 0 {
-            return None;
-        }
-        let entry = probe(inner, &MOUNT_MOUNTPOINT);
-        Some(Place { mount: outer + u64::from(MOUNT_MNT.load()), entry })
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Options {
     pub events_bytes: u32,
     /// Bytes of the ring of opened files: a power of two times the page size.
     pub files_bytes: u32,
+    /// Tell also what this process opens itself, for tests.
+    pub own_files: bool,
     /// Numbers of tracepoints.
     pub tracepoints: TracepointIds,
     /// Which source of opened files is used.
@@ -54,6 +56,7 @@ impl Default for Options {
             without: Vec::new(),
             events_bytes: EVENTS_BYTES as u32,
             files_bytes: FILES_BYTES as u32,
+            own_files: false,
             tracepoints: TracepointIds::default(),
             file_source: FileSource::Best,
             flows_max: FLOWS_MAX as u32,
@@ -112,6 +115,8 @@ pub struct Kernel {
     pub(super) links: Links,
     outcomes: Vec<Outcome>,
     pub(super) file_sources: FileSources,
+    /// Whose accesses are nobody's business.
+    pub(super) unheard: Option<u32>,
     pub(super) names: Option<Names>,
     policies: Option<Policies>,
     notes: Vec<Source>,
@@ -160,15 +165,20 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         .iter()
         .map(|probe| try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without))
         .collect();
-    let file_sources = FileSources::attach(options.file_source, |probe| {
-        try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without)
+    let lacking = offsets::lacking_for_files(&globals);
+    let file_sources = FileSources::attach(options.file_source, |probe| match lacking {
+        Some(field) => Outcome::refused(probe, format!("this kernel has no field {field}")),
+        None => try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without),
     });
     let policies = Policies::take(&mut ebpf, &mut links, &outcomes, net_ns)?;
-    let watched = Watched::new(&ebpf, |name| outcomes.iter().any(|o| o.is(name) && o.attached()));
+    let watched = Watched::new(&ebpf, |name| {
+        outcomes.iter().chain(file_sources.outcomes()).any(|o| o.is(name) && o.attached())
+    });
     Ok(Kernel {
         policies: Some(policies),
         watched,
         file_sources,
+        unheard: (!options.own_files).then(std::process::id),
         names: Some(Names::take(&mut ebpf)?),
         files: take_typed(&mut ebpf, "FILES")?,
         turns: take_typed(&mut ebpf, "TURNS")?,

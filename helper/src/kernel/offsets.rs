@@ -90,6 +90,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("MOUNT_PARENT", "mount", "mnt_parent"),
     ("MOUNT_MOUNTPOINT", "mount", "mnt_mountpoint"),
     ("MOUNT_MNT", "mount", "mnt"),
+    ("MNT_ROOT", "vfsmount", "mnt_root"),
 ];
 
 /// Sizes that the programs need.
@@ -126,6 +127,36 @@ pub(super) fn resolve(btf: &Btf<'_>) -> Vec<(&'static str, u32)> {
         .collect()
 }
 
+/// Fields without which no source of opened files can work: those are read by address, so the verifier takes any
+/// offset.
+const FILES: [&str; 19] = [
+    "TASK_FILES",
+    "TASK_FS",
+    "FILES_FDT",
+    "FDT_FD",
+    "FS_ROOT",
+    "FS_PWD",
+    "FILE_PATH",
+    "FILE_FLAGS",
+    "DENTRY_PARENT",
+    "DENTRY_NAME",
+    "DENTRY_INAME",
+    "MOUNT_PARENT",
+    "MOUNT_MOUNTPOINT",
+    "MOUNT_MNT",
+    "MNT_ROOT",
+    "OPEN_FLAGS",
+    "OPEN_LOOKUP",
+    "FILENAME_NAME",
+    "REGS_1",
+];
+
+/// The first field that the sources of opened files miss on this kernel.
+pub(super) fn lacking_for_files(resolved: &[(&'static str, u32)]) -> Option<&'static str> {
+    let has = |name: &str| resolved.iter().any(|(global, value)| *global == name && *value != ABSENT);
+    FILES.into_iter().find(|name| !has(name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::btf, *};
@@ -139,5 +170,17 @@ mod tests {
         let missing: Vec<_> =
             resolve(&btf::parse(&bytes).unwrap()).into_iter().filter(|(_, value)| *value == ABSENT).collect();
         assert_eq!(missing, []);
+    }
+
+    #[test]
+    fn a_kernel_without_a_field_has_no_source_of_files() {
+        let mut all: Vec<_> = FILES.into_iter().map(|name| (name, 8)).collect();
+        assert_eq!(lacking_for_files(&all), None);
+        all[3].1 = ABSENT;
+        assert_eq!(lacking_for_files(&all), Some(FILES[3]));
+        assert!(FILES.iter().all(|name| {
+            FIELDS.iter().any(|(global, ..)| global == name)
+                || ARGUMENTS.iter().any(|(global, ..)| global == name)
+        }));
     }
 }

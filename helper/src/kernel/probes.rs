@@ -301,6 +301,11 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Not even tried.
+    pub(super) fn refused(probe: &'static Probe, why: String) -> Self {
+        Self { probe, refused: Some(why), verified_instructions: None }
+    }
+
     /// Whether it is at work.
     pub fn attached(&self) -> bool {
         self.refused.is_none()

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
     tap.note(&format!("uid {}", rustix::process::geteuid().as_raw()));
     logs::install();
     // The first kernel is never read: its ring runs full.
-    let options = Options { tracepoints: TracepointIds::read(), ..Options::default() };
+    let options = Options { own_files: true, tracepoints: TracepointIds::read(), ..Options::default() };
     let small = Options {
         events_bytes: 1 << 16,
         flows_max: overflow::FLOWS,

@@ -19,11 +19,18 @@ const TRUNC: u32 = 0o1000;
 /// `O_PATH`.
 const PATH: u32 = 0o10_000_000;
 
+/// Stands for the upper parts of a path that is longer than any that a program can ask for at once.
+const CUT: &str = "/…";
+
 /// Nothing for an access of the kernel itself.
 pub(in crate::kernel) fn sight(seen: &FileSeen, at: Timestamp) -> Option<FileSight> {
     let FileSeen { record, asked, parts } = seen;
     let is_resolved = record.state & file_state::RESOLVED != 0;
-    let known = from_parts(parts);
+    let mut known = from_parts(parts);
+    if record.state & file_state::CUT != 0 {
+        // The upper parts are missing.
+        known.splice(0..0, CUT.bytes());
+    }
     let path =
         if is_resolved { known } else { asked_for(&known, asked, record.state & file_state::IN_ROOT != 0) };
     Some(FileSight {
@@ -101,7 +108,7 @@ fn depth(path: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use sekhmet_common::kernel::read_plain;
+    use sekhmet_common::kernel::{self, read_plain};
 
     use super::*;
 
@@ -132,6 +139,17 @@ mod tests {
     fn an_access_of_the_kernel_is_nobodys() {
         let seen = FileSeen { record: nothing(), asked: Vec::new(), parts: Vec::new() };
         assert_eq!(sight(&seen, Timestamp(0)), None);
+    }
+
+    #[test]
+    fn a_path_that_was_cut_says_so() {
+        let process = kernel::ProcessKey { tgid: 7, ..kernel::ProcessKey::default() };
+        let state = file_state::RESOLVED | file_state::CUT;
+        let record = FileRecord { process, state, ..nothing() };
+        let seen = FileSeen { record, asked: Vec::new(), parts: b"key/.ssh/".to_vec() };
+        let sight = sight(&seen, Timestamp(0)).unwrap();
+        assert_eq!(sight.path, Text::from("/…/.ssh/key"));
+        assert_eq!((sight.requested, sight.file), (None, None));
     }
 
     #[test]

@@ -21,6 +21,9 @@ impl Worker {
         let mut accesses = VecDeque::new();
         while let Some(bytes) = self.kernel.files.next() {
             match decode_record(&bytes) {
+                Ok(Record::File(seen)) if self.kernel.unheard == Some(seen.record.process.tgid) => {
+                    self.outbox.filter(kind::FILE);
+                }
                 Ok(Record::File(seen)) => accesses.push_back(seen),
                 Ok(other) => self.outbox.lose(Some(other.kind())),
                 Err(error) => {
