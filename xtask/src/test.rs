@@ -43,6 +43,9 @@ const fn part(name: &'static str, in_fast: bool, run: fn() -> Result<Outcome>) -
     Part { name, in_fast, run }
 }
 
+/// The part that the helper's build needs.
+const OBJECT: &str = "eBPF object";
+
 /// In the order in which they should fail: cheapest and clearest first. The eBPF object comes before everything that
 /// compiles the helper, because the helper carries it.
 const PARTS: &[Part] = &[
@@ -51,7 +54,7 @@ const PARTS: &[Part] = &[
     part("files", true, files::check),
     part("arrows", true, arrows::check),
     part("unused dependencies", true, dependencies::check),
-    part("eBPF object", true, build_object),
+    part(OBJECT, true, build_object),
     part("clippy", true, cargo_parts::clippy),
     part("licences, bans, sources", true, cargo_parts::deny),
     part("advisories", false, cargo_parts::advisories),
@@ -70,7 +73,7 @@ const PARTS: &[Part] = &[
 
 /// The parts of a long run.
 const LONG_PARTS: &[Part] = &[
-    part("eBPF object", true, build_object),
+    part(OBJECT, true, build_object),
     part("oldest compiler", true, cargo_parts::oldest_compiler),
     part("known answers, 30 rounds", true, live::many_known_answers),
     part("random rules, 100 rounds", true, live::random_rules),
@@ -83,11 +86,8 @@ const LONG_PARTS: &[Part] = &[
 /// # Errors
 /// When set-up fails, no part has such a name, or any part fails. Later parts run all the same.
 pub(crate) fn run(extent: Extent, filter: Option<&str>, yes: bool) -> Result<()> {
-    let is_wanted = |part: &&Part| {
-        (extent != Extent::Fast || part.in_fast) && filter.is_none_or(|text| part.name.contains(text))
-    };
     let all = if extent == Extent::Long { LONG_PARTS } else { PARTS };
-    let parts: Vec<&Part> = all.iter().filter(is_wanted).collect();
+    let parts = chosen(all, extent, filter);
     if parts.is_empty() {
         let names: Vec<&str> = all.iter().map(|part| part.name).collect();
         bail!("no part has such a name; they are: {}", names.join("; "));
@@ -121,6 +121,22 @@ pub(crate) fn run(extent: Extent, filter: Option<&str>, yes: bool) -> Result<()>
     Ok(())
 }
 
+/// The parts whose names contain `filter`. Those that need the eBPF object get it built before: what lies in the build
+/// folder may be older than its source.
+fn chosen(all: &'static [Part], extent: Extent, filter: Option<&str>) -> Vec<&'static Part> {
+    let is_wanted = |part: &Part| {
+        (extent != Extent::Fast || part.in_fast) && filter.is_none_or(|text| part.name.contains(text))
+    };
+    let object = all.iter().position(|part| part.name == OBJECT);
+    let last = all.iter().rposition(is_wanted);
+    let is_needed = |index: usize| Some(index) == object && last > object;
+    all.iter()
+        .enumerate()
+        .filter(|(index, part)| is_wanted(part) || is_needed(*index))
+        .map(|(_, part)| part)
+        .collect()
+}
+
 /// Each target reads its corpus, then new inputs for a few seconds; `cargo xtask fuzz` runs them longer.
 fn fuzz_targets() -> Result<Outcome> {
     fuzz::run(None, fuzz::Effort::Seconds(10)).map(Outcome::Passed)
@@ -134,4 +150,21 @@ fn many_inputs() -> Result<Outcome> {
 fn build_object() -> Result<Outcome> {
     bpf::build()?;
     Ok(Outcome::Passed(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(filter: &str) -> Vec<&'static str> {
+        chosen(PARTS, Extent::Whole, Some(filter)).into_iter().map(|part| part.name).collect()
+    }
+
+    #[test]
+    fn a_part_that_runs_alone_does_not_meet_an_older_object() {
+        assert_eq!(names("kernel suite, this"), [OBJECT, "kernel suite, this kernel"]);
+        assert_eq!(names("format"), ["format"]);
+        assert_eq!(names("no such part"), Vec::<&str>::new());
+        assert_eq!(chosen(PARTS, Extent::Whole, None).len(), PARTS.len());
+    }
 }
