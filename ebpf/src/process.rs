@@ -30,7 +30,7 @@ pub fn exec(ctx: &BtfTracePointContext) -> i32 {
     let is_urgent = unsafe { verdict::subject::execute(process) };
     ring::emit_soon(kind::EXEC, is_urgent, |record: *mut ExecRecord| unsafe {
         task::fill(addr_of_mut!((*record).task), process);
-        let filename: *const u8 = read(program, &BPRM_FILENAME);
+        let filename: *const u8 = probe(program, &BPRM_FILENAME);
         let out = addr_of_mut!((*record).filename);
         let read_bytes = bpf_probe_read_kernel_str(out.cast(), FILENAME_MAX as u32, filename.cast());
         addr_of_mut!((*record).filename_length).write(if read_bytes > 0 { read_bytes as u32 } else { 0 });
@@ -43,9 +43,9 @@ pub fn exec(ctx: &BtfTracePointContext) -> i32 {
 #[inline(always)]
 unsafe fn arguments(record: *mut ExecRecord, process: *const u8) {
     unsafe {
-        let memory: *const u8 = read(process, &TASK_MM);
-        let start: u64 = read(memory, &MM_ARG_START);
-        let end: u64 = read(memory, &MM_ARG_END);
+        let memory: *const u8 = probe(process, &TASK_MM);
+        let start: u64 = probe(memory, &MM_ARG_START);
+        let end: u64 = probe(memory, &MM_ARG_END);
         let full = end.wrapping_sub(start);
         let wanted = if full > ARGV_MAX as u64 { ARGV_MAX as u64 } else { full };
         // The volatile copy keeps LLVM from forgetting the bound that the verifier must see.

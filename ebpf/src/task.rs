@@ -1,4 +1,7 @@
 //! What a task says about its process.
+//!
+//! Pointers are followed by address. Where the verifier knows the type of what it follows, Linux 6.2 to 6.18 search all
+//! names of the kernel's types several times for each step: a helper that is started would wait for that.
 
 use core::ptr::addr_of_mut;
 
@@ -10,12 +13,16 @@ use crate::offsets::*;
 /// `PF_KTHREAD` (`include/linux/sched.h`).
 const PF_KTHREAD: u32 = 0x0020_0000;
 
-/// The process of a task whose type the verifier knows.
+/// The process of a task.
 #[inline(always)]
 pub unsafe fn key(task: *const u8) -> ProcessKey {
     unsafe {
-        let leader: *const u8 = read(task, &TASK_GROUP_LEADER);
-        ProcessKey { tgid: read(task, &TASK_TGID), reserved: 0, start_ns: read(leader, &TASK_START_BOOTTIME) }
+        let leader: *const u8 = probe(task, &TASK_GROUP_LEADER);
+        ProcessKey {
+            tgid: probe(task, &TASK_TGID),
+            reserved: 0,
+            start_ns: probe(leader, &TASK_START_BOOTTIME),
+        }
     }
 }
 
@@ -27,12 +34,7 @@ pub fn current_key() -> ProcessKey {
         if probe::<u32>(task, &TASK_FLAGS) & PF_KTHREAD != 0 {
             return ProcessKey { tgid: 0, reserved: 0, start_ns: 0 };
         }
-        let leader: *const u8 = probe(task, &TASK_GROUP_LEADER);
-        ProcessKey {
-            tgid: probe(task, &TASK_TGID),
-            reserved: 0,
-            start_ns: probe(leader, &TASK_START_BOOTTIME),
-        }
+        key(task)
     }
 }
 
@@ -61,7 +63,7 @@ pub unsafe fn is_kernel(task: *const u8) -> bool {
 pub unsafe fn fill(out: *mut Task, task: *const u8) {
     unsafe {
         addr_of_mut!((*out).process).write(key(task));
-        let parent: *const u8 = read(task, &TASK_REAL_PARENT);
+        let parent: *const u8 = probe(task, &TASK_REAL_PARENT);
         addr_of_mut!((*out).parent).write(key(parent));
         addr_of_mut!((*out).exec_id).write(read(task, &TASK_SELF_EXEC_ID));
         addr_of_mut!((*out).cgroup_id).write(cgroup(task));
@@ -80,10 +82,10 @@ pub unsafe fn fill(out: *mut Task, task: *const u8) {
 #[inline(always)]
 unsafe fn cgroup(task: *const u8) -> u64 {
     unsafe {
-        let set: *const u8 = read(task, &TASK_CGROUPS);
-        let group: *const u8 = read(set, &CSS_SET_DFL_CGRP);
-        let node: *const u8 = read(group, &CGROUP_KN);
-        read(node, &KERNFS_NODE_ID)
+        let set: *const u8 = probe(task, &TASK_CGROUPS);
+        let group: *const u8 = probe(set, &CSS_SET_DFL_CGRP);
+        let node: *const u8 = probe(group, &CGROUP_KN);
+        probe(node, &KERNFS_NODE_ID)
     }
 }
 
@@ -91,38 +93,38 @@ unsafe fn cgroup(task: *const u8) -> u64 {
 /// any more; the reads then give 0.
 ///
 /// # Safety
-/// The verifier knows `task` as a `task_struct`.
+/// `task` is the address of a `task_struct`.
 #[inline(always)]
 pub unsafe fn program(task: *const u8) -> ProgramKey {
     unsafe {
-        let memory: *const u8 = read(task, &TASK_MM);
-        file(read(memory, &MM_EXE_FILE))
+        let memory: *const u8 = probe(task, &TASK_MM);
+        file(probe(memory, &MM_EXE_FILE))
     }
 }
 
 /// A file as programs are told apart.
 ///
 /// # Safety
-/// The verifier knows `file` as a `struct file`.
+/// `file` is the address of a `struct file`.
 #[inline(always)]
 pub unsafe fn file(file: *const u8) -> ProgramKey {
     unsafe {
-        let inode: *const u8 = read(file, &FILE_INODE);
-        let filesystem: *const u8 = read(inode, &INODE_SB);
-        ProgramKey { device: read(filesystem, &SB_DEV), reserved: 0, inode: read(inode, &INODE_INO) }
+        let inode: *const u8 = probe(file, &FILE_INODE);
+        let filesystem: *const u8 = probe(inode, &INODE_SB);
+        ProgramKey { device: probe(filesystem, &SB_DEV), reserved: 0, inode: probe(inode, &INODE_INO) }
     }
 }
 
 #[inline(always)]
 unsafe fn uids(task: *const u8) -> Uids {
     unsafe {
-        let cred: *const u8 = read(task, &TASK_CRED);
+        let cred: *const u8 = probe(task, &TASK_CRED);
         Uids {
-            uid: read(cred, &CRED_UID),
-            euid: read(cred, &CRED_EUID),
-            suid: read(cred, &CRED_SUID),
-            fsuid: read(cred, &CRED_FSUID),
-            gid: read(cred, &CRED_GID),
+            uid: probe(cred, &CRED_UID),
+            euid: probe(cred, &CRED_EUID),
+            suid: probe(cred, &CRED_SUID),
+            fsuid: probe(cred, &CRED_FSUID),
+            gid: probe(cred, &CRED_GID),
         }
     }
 }
@@ -131,10 +133,10 @@ unsafe fn uids(task: *const u8) -> Uids {
 #[inline(always)]
 unsafe fn namespaces(task: *const u8) -> Namespaces {
     unsafe {
-        let proxy: *const u8 = read(task, &TASK_NSPROXY);
-        let mnt: *const u8 = read(proxy, &NSPROXY_MNT_NS);
-        let net: *const u8 = read(proxy, &NSPROXY_NET_NS);
-        Namespaces { pid: 0, mnt: read(mnt, &MNT_NS_INUM), net: read(net, &NET_INUM) }
+        let proxy: *const u8 = probe(task, &TASK_NSPROXY);
+        let mnt: *const u8 = probe(proxy, &NSPROXY_MNT_NS);
+        let net: *const u8 = probe(proxy, &NSPROXY_NET_NS);
+        Namespaces { pid: 0, mnt: probe(mnt, &MNT_NS_INUM), net: probe(net, &NET_INUM) }
     }
 }
 

@@ -121,11 +121,13 @@ fn attach(
             let link = sys::link_tracepoint(program.fd().map_err(said)?.as_fd());
             links.openings.push(link.map_err(|e| e.to_string())?);
         }
-        Hook::Probe { function, .. } => {
+        Hook::Probe { function, at_return } => {
+            // Before the program is loaded: a kernel that lets nobody look need not verify it.
+            let event = perf::Event::probe(function, at_return).map_err(|e| e.to_string())?;
             let program: &mut KProbe = program.try_into().map_err(said)?;
             program.load().map_err(said)?;
-            // The program holds its own link.
-            program.attach(function, 0).map_err(said)?;
+            let link = event.link(program.fd().map_err(said)?.as_fd());
+            links.openings.push(link.map_err(|e| e.to_string())?);
         }
         Hook::CgroupSocket(_) => {
             let program: &mut CgroupSock = program.try_into().map_err(said)?;
@@ -179,7 +181,7 @@ fn at_tracepoints(
     for name in names {
         match ids.get(group, name) {
             Ok(id) => {
-                let link = perf::link(program.as_fd(), id);
+                let link = perf::Event::tracepoint(id).and_then(|event| event.link(program.as_fd()));
                 links.push(link.map_err(|e| format!("{group}:{name}: {e}"))?);
             }
             Err(unknown) if links.is_empty() => return Err(unknown),
