@@ -3,6 +3,7 @@
 mod attach;
 mod balance;
 mod book;
+mod bring_up;
 pub mod btf;
 pub mod clock;
 pub mod decode;

@@ -1,24 +1,24 @@
 //! Attaches one program after the other, by trying: what a kernel says it can do proves nothing.
 
 use std::{
+    collections::HashMap,
     error::Error,
     fs::File,
+    io,
     os::fd::{AsFd, OwnedFd},
     path::{Path, PathBuf},
 };
 
 use aya::{
     Ebpf,
-    programs::{
-        BtfTracePoint, CgroupSkb, CgroupSock, CgroupSockAddr, FExit, Iter, KProbe, ProgramError, ProgramFd,
-        TracePoint,
-    },
+    maps::Map,
+    programs::{Program, ProgramFd},
 };
 
 use super::{
     files::tracefs::TracepointIds,
     perf,
-    probes::{Hook, Outcome, Probe},
+    probes::{Hook, Outcome, PROBES, Probe},
     sys,
 };
 
@@ -57,113 +57,86 @@ pub(super) struct Places<'a> {
     pub(super) cgroup: Result<File, String>,
     /// Under these numbers.
     pub(super) tracepoints: &'a TracepointIds,
+    /// The maps of socket storage that iterators go through.
+    pub(super) maps: HashMap<&'static str, OwnedFd>,
 }
 
-/// Loads and attaches one program; says how that went.
-pub(super) fn try_probe(
-    ebpf: &mut Ebpf,
-    probe: &'static Probe,
-    types: &aya::Btf,
-    places: &Places<'_>,
-    links: &mut Links,
-    without: &[String],
-) -> Outcome {
-    if without.iter().any(|name| name == probe.program) {
-        return Outcome {
-            probe,
-            refused: Some("left out by the settings".into()),
-            verified_instructions: None,
-        };
+/// Descriptors of the maps that the probes' iterators go through, as far as the object has them.
+///
+/// # Errors
+/// No descriptor is left.
+pub(super) fn iterated_maps(ebpf: &Ebpf) -> io::Result<HashMap<&'static str, OwnedFd>> {
+    let names = PROBES.iter().filter_map(|probe| match probe.hook {
+        Hook::StorageIterator { map } => Some(map),
+        _ => None,
+    });
+    let mut maps = HashMap::new();
+    for name in names {
+        if let Some(Map::SkStorage(data)) = ebpf.map(name) {
+            maps.insert(name, data.fd().as_fd().try_clone_to_owned()?);
+        }
     }
-    let refused = attach(ebpf, probe, types, places, links).err();
-    let info = ebpf.program(probe.program).and_then(|program| program.info().ok());
-    Outcome { probe, refused, verified_instructions: info.and_then(|i| i.verified_instruction_count()) }
+    Ok(maps)
 }
 
-/// Loads and attaches as one step: some kernels load what they then refuse to attach.
-fn attach(
-    ebpf: &mut Ebpf,
+/// Has one program verified and attaches it, as one step: some kernels verify what they then refuse to attach. Says how
+/// that went.
+pub(super) fn try_probe(
+    program: &mut Program,
     probe: &'static Probe,
-    types: &aya::Btf,
     places: &Places<'_>,
     links: &mut Links,
+    verify: impl FnOnce(&mut Program) -> Result<(), String>,
+) -> Outcome {
+    let refused = attach(program, probe, places, links, verify).err();
+    let verified_instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
+    Outcome { probe, refused, verified_instructions }
+}
+
+fn attach(
+    program: &mut Program,
+    probe: &'static Probe,
+    places: &Places<'_>,
+    links: &mut Links,
+    verify: impl FnOnce(&mut Program) -> Result<(), String>,
 ) -> Result<(), String> {
-    let cgroup = &places.cgroup;
-    let said = |e: ProgramError| last_lines(&chain(&e));
-    // An iterator over a map needs the map's descriptor besides the program.
-    let map = match probe.hook {
-        Hook::StorageIterator { map } => match ebpf.map(map) {
-            Some(aya::maps::Map::SkStorage(data)) => {
-                Some(data.fd().as_fd().try_clone_to_owned().map_err(|e| e.to_string())?)
-            }
-            _ => return Err("the object has no such map".into()),
-        },
+    // Before it is verified: a kernel that lets nobody look need not do that.
+    let event = match probe.hook {
+        Hook::Probe { function, at_return } => {
+            Some(perf::Event::probe(function, at_return).map_err(|e| e.to_string())?)
+        }
         _ => None,
     };
-    let program = ebpf.program_mut(probe.program).ok_or("the object has no such program")?;
-    match probe.hook {
-        Hook::Tracepoint(name) => {
-            let program: &mut BtfTracePoint = program.try_into().map_err(said)?;
-            program.load(name, types).map_err(said)?;
-            let link = sys::link_tracepoint(program.fd().map_err(said)?.as_fd());
-            links.hooks.push((probe.program, link.map_err(|e| e.to_string())?));
+    verify(program)?;
+    let program = program.fd().map_err(|e| last_lines(&chain(&e)))?;
+    let fd = program.as_fd();
+    match (probe.hook, event) {
+        (Hook::Tracepoint(_), _) => {
+            let link = sys::link_tracepoint(fd).map_err(|e| e.to_string())?;
+            links.hooks.push((probe.program, link));
         }
-        Hook::EitherTracepoint(names) => {
-            let program: &mut BtfTracePoint = program.try_into().map_err(said)?;
-            let [name, former] = names;
-            program.load(name, types).or_else(|_renamed| program.load(former, types)).map_err(said)?;
-            let link = sys::link_tracepoint(program.fd().map_err(said)?.as_fd());
-            links.openings.push(link.map_err(|e| e.to_string())?);
+        (Hook::EitherTracepoint(_) | Hook::Exit(_), _) => {
+            links.openings.push(sys::link_tracepoint(fd).map_err(|e| e.to_string())?);
         }
-        Hook::Exit(function) => {
-            let program: &mut FExit = program.try_into().map_err(said)?;
-            program.load(function, types).map_err(said)?;
-            let link = sys::link_tracepoint(program.fd().map_err(said)?.as_fd());
-            links.openings.push(link.map_err(|e| e.to_string())?);
+        (Hook::Probe { .. }, event) => {
+            let event = event.ok_or("nobody asked for this probe")?;
+            links.openings.push(event.link(fd).map_err(|e| e.to_string())?);
         }
-        Hook::Probe { function, at_return } => {
-            // Before the program is loaded: a kernel that lets nobody look need not verify it.
-            let event = perf::Event::probe(function, at_return).map_err(|e| e.to_string())?;
-            let program: &mut KProbe = program.try_into().map_err(said)?;
-            program.load().map_err(said)?;
-            let link = event.link(program.fd().map_err(said)?.as_fd());
-            links.openings.push(link.map_err(|e| e.to_string())?);
+        (Hook::CgroupSocket(_) | Hook::CgroupAddress(_) | Hook::CgroupPacket { .. }, _) => {
+            links.hooks.push((probe.program, at_cgroup(probe, program, &places.cgroup)?));
         }
-        Hook::CgroupSocket(_) => {
-            let program: &mut CgroupSock = program.try_into().map_err(said)?;
-            program.load().map_err(said)?;
-            links.hooks.push((probe.program, at_cgroup(probe, program.fd().map_err(said)?, cgroup)?));
+        (Hook::Perf { group, names }, _) => {
+            links.openings.extend(at_tracepoints(program, group, names, places.tracepoints)?);
         }
-        Hook::CgroupAddress(_) => {
-            let program: &mut CgroupSockAddr = program.try_into().map_err(said)?;
-            program.load().map_err(said)?;
-            links.hooks.push((probe.program, at_cgroup(probe, program.fd().map_err(said)?, cgroup)?));
-        }
-        Hook::CgroupPacket { .. } => {
-            let program: &mut CgroupSkb = program.try_into().map_err(said)?;
-            program.load().map_err(said)?;
-            links.hooks.push((probe.program, at_cgroup(probe, program.fd().map_err(said)?, cgroup)?));
-        }
-        Hook::Perf { group, names } => {
-            let program: &mut TracePoint = program.try_into().map_err(said)?;
-            program.load().map_err(said)?;
-            links.openings.extend(at_tracepoints(
-                program.fd().map_err(said)?,
-                group,
-                names,
-                places.tracepoints,
-            )?);
-        }
-        Hook::Iterator(_) | Hook::StorageIterator { .. } => {
-            let name = match probe.hook {
-                Hook::Iterator(name) => name,
-                _ => "bpf_sk_storage_map",
+        (Hook::Iterator(_) | Hook::StorageIterator { .. }, _) => {
+            // An iterator over a map needs the map's descriptor besides the program.
+            let map = match probe.hook {
+                Hook::StorageIterator { map } => {
+                    Some(places.maps.get(map).ok_or("the object has no such map")?.as_fd())
+                }
+                _ => None,
             };
-            let program: &mut Iter = program.try_into().map_err(said)?;
-            program.load(name, types).map_err(said)?;
-            let fd = program.fd().map_err(said)?;
-            let link =
-                sys::link_iterator(fd.as_fd(), map.as_ref().map(AsFd::as_fd)).map_err(|e| e.to_string())?;
+            let link = sys::link_iterator(fd, map).map_err(|e| e.to_string())?;
             *links.slot(probe.program).ok_or("nobody reads this iterator")? = Some(link);
         }
     }
@@ -256,7 +229,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
 }
 
 /// A verifier's log may have thousands of lines; its last ones say what was wrong.
-fn last_lines(text: &str) -> String {
+pub(super) fn last_lines(text: &str) -> String {
     let statistics = ["processed ", "stack depth ", "verification time "];
     let lines: Vec<&str> = text
         .lines()
@@ -285,7 +258,7 @@ mod tests {
 
     #[test]
     fn every_hook_of_cgroups_has_a_place() {
-        for probe in &crate::kernel::PROBES {
+        for probe in &PROBES {
             let is_there = matches!(
                 probe.hook,
                 Hook::CgroupPacket { .. } | Hook::CgroupSocket(_) | Hook::CgroupAddress(_)

@@ -15,14 +15,15 @@ use sekhmet_common::{
 };
 
 use super::{
-    attach::{Links, Places, chain, open_cgroup, try_probe},
+    attach::{Links, Places, chain, iterated_maps, open_cgroup},
+    bring_up::{self, Brought, Wanted},
     btf::{self, BtfError},
     files::{FileProbe, FileSource, FileSources, Names, tracefs::TracepointIds},
     missed::Watched,
     object::OBJECT,
     offsets,
     policy::{self, Policies},
-    probes::{Outcome, PROBES},
+    probes::Outcome,
 };
 
 /// Where to find what the loader needs. The default is right on every ordinary machine.
@@ -92,6 +93,9 @@ pub enum LoadError {
     /// The kernel refused the maps, mostly for want of the right (`CAP_BPF`), or the object is of another version.
     #[error("the kernel refused the programs: {0}")]
     Object(String),
+    /// No descriptor is left.
+    #[error("cannot keep the programs' maps")]
+    Descriptors(#[source] std::io::Error),
     /// A map is missing in the object or is of another kind or size than the records.
     #[error("the object does not fit this helper: map {0}")]
     Map(&'static str),
@@ -159,17 +163,16 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     }
     let mut ebpf = loader.load(object).map_err(|e| LoadError::Object(chain(&e)))?;
     check_sizes(&ebpf)?;
-    let places = Places { cgroup: open_cgroup(options.cgroup.as_deref()), tracepoints: &options.tracepoints };
-    let mut links = Links::default();
-    let outcomes: Vec<Outcome> = PROBES
-        .iter()
-        .map(|probe| try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without))
-        .collect();
-    let lacking = offsets::lacking_for_files(&globals);
-    let file_sources = FileSources::attach(options.file_source, |probe| match lacking {
-        Some(field) => Outcome::refused(probe, format!("this kernel has no field {field}")),
-        None => try_probe(&mut ebpf, probe, &types, &places, &mut links, &options.without),
-    });
+    let maps = iterated_maps(&ebpf).map_err(LoadError::Descriptors)?;
+    let cgroup = open_cgroup(options.cgroup.as_deref());
+    let wanted = Wanted {
+        types: &types,
+        places: &Places { cgroup, tracepoints: &options.tracepoints, maps },
+        file_source: options.file_source,
+        lacking: offsets::lacking_for_files(&globals),
+        without: &options.without,
+    };
+    let Brought { outcomes, file_sources, mut links } = bring_up::all(ebpf.programs_mut().collect(), &wanted);
     let policies = Policies::take(&mut ebpf, &mut links, &outcomes, net_ns)?;
     let watched = Watched::new(&ebpf, |name| {
         outcomes.iter().chain(file_sources.outcomes()).any(|o| o.is(name) && o.attached())
