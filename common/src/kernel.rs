@@ -12,8 +12,8 @@ mod socket;
 
 pub use self::{
     file::{
-        FILE_TEXT_MAX, FILES_BYTES, FILES_WAKEUP_BYTES, FileRecord, FileScratch, NAME_MAX, NAMES_MAX,
-        NameKey, OPENINGS_MAX, Opening, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve, ends_of_parts, file_state,
+        CHANGES_MAX, Change, FILE_TEXT_MAX, FILES_BYTES, FILES_WAKEUP_BYTES, FileRecord, FileScratch,
+        LINKS_MAX, NAME_MAX, NAMES_MAX, NameKey, OPENINGS_MAX, Opening, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve, ends_of_parts, file_state,
         first_bytes, operation, suffix_bit, tail, whole_bit,
     },
     policy::{
@@ -31,10 +31,10 @@ pub use self::{
 
 /// Version of everything in this module. The object exports it as the symbol [`ABI_SYMBOL`], and the loader
 /// refuses an object without that symbol: raise the number in both when the layout of any record changes.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Name of the global that carries [`ABI_VERSION`] in its name, so that an older object does not have it.
-pub const ABI_SYMBOL: &str = "SEKHMET_ABI_3";
+pub const ABI_SYMBOL: &str = "SEKHMET_ABI_4";
 
 /// An offset that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -234,8 +234,9 @@ const _: () = {
     assert!(size_of::<ProgramKey>() == 16 && size_of::<FileRow>() == 24 && size_of::<CoverRow>() == 88);
     assert!(size_of::<RefusalKey>() == 40 && size_of::<RefusalValue>() == 32);
     assert!(size_of::<RefusedRecord>() == 64);
-    assert!(size_of::<Sieve>() == 8 + 8 * SIEVE_WORDS && size_of::<NameKey>() == 264);
+    assert!(size_of::<Sieve>() == 16 + 8 * SIEVE_WORDS && size_of::<NameKey>() == 264);
     assert!(size_of::<FileRecord>() == 80 && offset_of!(FileScratch, text) == size_of::<FileRecord>());
+    assert!(offset_of!(FileScratch, key) == size_of::<Change>() && offset_of!(Change, text) == 80);
     assert!(FILE_TEXT_MAX.is_multiple_of(8) && NAME_MAX < size_of::<[u64; 32]>());
     // The ring aligns to 8 bytes, and every kind must fit it many times over.
     assert!(align_of::<ExecRecord>() == 8 && size_of::<ExecRecord>() * 1000 < EVENTS_BYTES);

@@ -1,10 +1,14 @@
-//! One open, wherever it was seen: is it to be told, and with which paths.
+//! One access, wherever it was seen: is it to be told, and with which paths.
 
 use core::ptr::{read_volatile, write_volatile};
 
 use sekhmet_common::kernel::{FileScratch, Sieve, file_state, operation, stat};
 
-use super::{Place, Walk, asked, folder_of_task, opened_file, record::emit, sieve, walk};
+use super::{
+    Place, Walk, asked, folder_of_task, link, opened_file,
+    record::{complete, emit, key},
+    sieve, walk,
+};
 use crate::{
     maps::{SCRATCH, SIEVE, STATS, bump},
     offsets::*,
@@ -54,50 +58,85 @@ pub unsafe fn tell(
     copy: impl Fn(*mut FileScratch, u64) -> bool,
 ) {
     unsafe {
+        if error != 0 {
+            return tell_asked(names, scratch, operation::OPEN, error, &call(), copy);
+        }
         sieve::begin(scratch);
         let mut walk = Walk { names, scratch };
-        let mut is_wanted = false;
-        if error == 0 {
-            start_from(scratch, file, probe(file as *const u8, &FILE_PATH));
-            (*scratch).record.state = file_state::RESOLVED;
-        } else {
-            let call = call();
-            if !copy(scratch, call.path) {
-                bump(&STATS, stat::FILE_UNREADABLE);
-                return;
-            }
-            let is_absolute = read_volatile((&raw const (*scratch).text).cast::<u8>()) == b'/';
-            start_from(scratch, 0, if is_absolute && !call.in_root { NOWHERE } else { folder(call.folder) });
-            (*scratch).record.state = file_state::ASKED | if call.in_root { file_state::IN_ROOT } else { 0 };
-            (*scratch).record.flags = call.flags;
-            is_wanted = asked::hold(&mut walk);
+        start_from(scratch, file, probe(file as *const u8, &FILE_PATH));
+        walk::hold(&mut walk);
+        let inode = || probe(file as *const u8, &FILE_INODE);
+        if !sieve::is_wanted(scratch) && !link::is_known(names, inode) {
+            return;
         }
-        (*scratch).record.error = error;
-        let has_place = read_volatile(&raw const (*scratch).entry) != 0;
-        if has_place {
+        let state = file_state::RESOLVED | ask(scratch, &call(), copy);
+        finish(&mut walk, operation::OPEN, state, 0);
+    }
+}
+
+/// Something else was done by path, or failed: all that is known is what was asked for.
+///
+/// # Safety
+/// As [`tell`].
+#[inline(always)]
+pub unsafe fn tell_asked(
+    names: *const Sieve,
+    scratch: *mut FileScratch,
+    operation: u32,
+    error: u32,
+    call: &Call,
+    copy: impl Fn(*mut FileScratch, u64) -> bool,
+) {
+    unsafe {
+        if !copy(scratch, call.path) {
+            bump(&STATS, stat::FILE_UNREADABLE);
+            return;
+        }
+        sieve::begin(scratch);
+        let mut walk = Walk { names, scratch };
+        let is_absolute = read_volatile((&raw const (*scratch).text).cast::<u8>()) == b'/';
+        start_from(scratch, 0, if is_absolute && !call.in_root { NOWHERE } else { folder(call.folder) });
+        let mut is_wanted = asked::hold(&mut walk);
+        if has_place(scratch) {
             walk::hold(&mut walk);
         }
         is_wanted |= sieve::is_wanted(scratch);
         if !is_wanted {
             return;
         }
+        (*scratch).record.flags = call.flags;
+        let state = file_state::ASKED | if call.in_root { file_state::IN_ROOT } else { 0 };
+        finish(&mut walk, operation, state, error);
+    }
+}
+
+/// Tells it. What was asked for is the scratch's text already.
+#[inline(always)]
+unsafe fn finish(walk: &mut Walk, operation: u32, state: u32, error: u32) {
+    unsafe {
+        let scratch = walk.scratch;
         let record = &raw mut (*scratch).record;
-        let mut state = read_volatile(&raw const (*record).state);
-        if state & file_state::RESOLVED != 0 {
-            state |= ask(scratch, &call(), copy);
-        }
+        write_volatile(&raw mut (*record).operation, operation);
+        write_volatile(&raw mut (*record).error, error);
         write_volatile(&raw mut (*record).asked_length, read_volatile(&raw const (*scratch).end));
-        if has_place {
-            state |= walk::write_parts(&mut walk);
-        }
-        write_volatile(&raw mut (*record).state, state);
-        write_volatile(&raw mut (*record).operation, operation::OPEN);
-        emit(scratch);
+        let found = if has_place(scratch) { walk::write_parts(walk) } else { 0 };
+        write_volatile(&raw mut (*record).state, state | found);
+        complete(scratch, key(read_volatile(&raw const (*scratch).file)));
+        emit(record);
     }
 }
 
 #[inline(always)]
-unsafe fn start_from(scratch: *mut FileScratch, file: u64, place: Place) {
+unsafe fn has_place(scratch: *const FileScratch) -> bool {
+    unsafe { read_volatile(&raw const (*scratch).entry) != 0 }
+}
+
+/// Where the walk begins.
+///
+/// # Safety
+/// `scratch` is a value of a map.
+#[inline(always)]
+pub unsafe fn start_from(scratch: *mut FileScratch, file: u64, place: Place) {
     unsafe {
         write_volatile(&raw mut (*scratch).file, file);
         write_volatile(&raw mut (*scratch).mount, place.mount);

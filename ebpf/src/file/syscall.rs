@@ -1,17 +1,18 @@
-//! Files opened by system calls, seen when these return: the file from the table of open files, the path that was
-//! asked for from the program's memory.
+//! Files opened or changed by system calls, seen when these return: an opened file from the table of open files, the path
+//! that was asked for from the program's memory.
 //!
 //! What the kernel opened cannot be forged by changing that memory meanwhile; what it refused to open can be.
 
 use core::ptr::read_volatile;
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_probe_read_user, programs::TracePointContext};
+use sekhmet_common::kernel::operation;
 
 use super::{
     arguments,
     asked::copy_from_user,
     opened_file,
-    opening::{Call, WORKING_FOLDER, prepare, tell},
+    opening::{Call, WORKING_FOLDER, prepare, tell, tell_asked},
 };
 
 /// `EFAULT`: there was no path.
@@ -23,18 +24,39 @@ const CREAT_FLAGS: u32 = 0x241;
 /// `RESOLVE_IN_ROOT` of openat2(2).
 const RESOLVE_IN_ROOT: u64 = 0x10;
 
+/// `AT_REMOVEDIR` of unlinkat(2): a folder is removed.
+const REMOVES_FOLDER: u64 = 0x200;
+
 /// Numbers of the calls; one that a machine does not have is negative there.
 #[cfg(bpf_target_arch = "x86_64")]
 mod number {
     pub const OPEN: i32 = 2;
+    pub const TRUNCATE: i32 = 76;
+    pub const RENAME: i32 = 82;
     pub const CREAT: i32 = 85;
+    pub const UNLINK: i32 = 87;
+    pub const CHMOD: i32 = 90;
+    pub const UNLINKAT: i32 = 263;
+    pub const RENAMEAT: i32 = 264;
+    pub const FCHMODAT: i32 = 268;
+    pub const RENAMEAT2: i32 = 316;
     pub const OPENAT2: i32 = 437;
+    pub const FCHMODAT2: i32 = 452;
 }
 #[cfg(not(bpf_target_arch = "x86_64"))]
 mod number {
     pub const OPEN: i32 = -1;
     pub const CREAT: i32 = -2;
+    pub const RENAME: i32 = -3;
+    pub const UNLINK: i32 = -4;
+    pub const CHMOD: i32 = -5;
+    pub const UNLINKAT: i32 = 35;
+    pub const RENAMEAT: i32 = 38;
+    pub const TRUNCATE: i32 = 45;
+    pub const FCHMODAT: i32 = 53;
+    pub const RENAMEAT2: i32 = 276;
     pub const OPENAT2: i32 = 437;
+    pub const FCHMODAT2: i32 = 452;
 }
 
 /// `struct open_how`.
@@ -64,11 +86,52 @@ pub fn opened(ctx: &TracePointContext) -> u32 {
     0
 }
 
+/// A change of names, modes or lengths, by path: also `sys_exit_*`.
+#[inline(always)]
+pub fn changed(ctx: &TracePointContext) -> u32 {
+    let Some((names, scratch)) = prepare() else { return 0 };
+    let context = ctx.as_ptr().cast::<u8>();
+    unsafe {
+        let result: i64 = read_volatile(context.add(16).cast());
+        if result == -EFAULT || result < -ERROR_MAX {
+            return 0;
+        }
+        let [first, second, third, fourth] = arguments();
+        let cwd = WORKING_FOLDER as u32 as u64;
+        // A path, and the folder from which it begins; the same of the second name.
+        let (operation, one, other) = match read_volatile(context.add(8).cast::<i32>()) {
+            number::UNLINK => (operation::UNLINK, [cwd, first], [0; 2]),
+            number::UNLINKAT if third & REMOVES_FOLDER != 0 => return 0,
+            number::UNLINKAT => (operation::UNLINK, [first, second], [0; 2]),
+            number::RENAME => (operation::RENAME, [cwd, first], [cwd, second]),
+            number::RENAMEAT | number::RENAMEAT2 => {
+                (operation::RENAME, [first, second], [third, fourth])
+            }
+            number::CHMOD => (operation::CHMOD, [cwd, first], [0; 2]),
+            number::FCHMODAT | number::FCHMODAT2 => (operation::CHMOD, [first, second], [0; 2]),
+            number::TRUNCATE => (operation::TRUNCATE, [cwd, first], [0; 2]),
+            _ => return 0,
+        };
+        if result == 0 && read_volatile(&raw const (*names).resolved) >> operation & 1 != 0 {
+            return 0;
+        }
+        for [folder, path] in [one, other] {
+            if path != 0 {
+                let call = Call { folder: folder as i32, path, flags: 0, in_root: false };
+                tell_asked(names, scratch, operation, -result as u32, &call, |scratch, path| {
+                    copy_from_user(scratch, path)
+                });
+            }
+        }
+    }
+    0
+}
+
 /// What the current task asked for, by its registers.
 #[inline(always)]
 unsafe fn call(number: i32) -> Call {
     unsafe {
-        let [first, second, third] = arguments();
+        let [first, second, third, _] = arguments();
         if number == number::CREAT {
             return Call { folder: WORKING_FOLDER, path: first, flags: CREAT_FLAGS, in_root: false };
         }

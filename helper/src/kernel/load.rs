@@ -177,9 +177,9 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     Ok(Kernel {
         policies: Some(policies),
         watched,
+        names: Some(Names::take(&mut ebpf, file_sources.resolved())?),
         file_sources,
         unheard: (!options.own_files).then(std::process::id),
-        names: Some(Names::take(&mut ebpf)?),
         files: take_typed(&mut ebpf, "FILES")?,
         turns: take_typed(&mut ebpf, "TURNS")?,
         events: take_typed(&mut ebpf, "EVENTS")?,
@@ -265,6 +265,7 @@ fn check_sizes(ebpf: &Ebpf) -> Result<(), LoadError> {
         ("REFUSALS", size_of::<RefusalKey>(), size_of::<RefusalValue>()),
         ("FIRST", size_of::<i32>(), size_of::<FirstFlow>()),
         ("NAMES", size_of::<NameKey>(), size_of::<u32>()),
+        ("LINKED", size_of::<ProgramKey>(), size_of::<u32>()),
     ];
     for (name, key, value) in expected {
         let (Some(Map::HashMap(data)) | Some(Map::SkStorage(data))) = ebpf.map(name) else {
