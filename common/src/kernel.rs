@@ -13,8 +13,8 @@ mod socket;
 pub use self::{
     file::{
         CHANGES_MAX, Change, FILE_TEXT_MAX, FILES_BYTES, FILES_WAKEUP_BYTES, FileRecord, FileScratch,
-        LINKS_MAX, NAME_MAX, NAMES_MAX, NameKey, OPENINGS_MAX, Opening, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve, ends_of_parts, file_state,
-        first_bytes, operation, suffix_bit, tail, whole_bit,
+        LINKS_MAX, NAME_MAX, NAMES_MAX, NameKey, OPENINGS_MAX, Opening, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve,
+        ends_of_parts, file_state, first_bytes, operation, suffix_bit, tail, whole_bit,
     },
     policy::{
         CoverRow, FileRow, Policy, ProgramKey, RefusalKey, RefusalValue, RefusedRecord, RuleSlot,
@@ -97,7 +97,7 @@ pub mod stat {
     /// Processes that executed a program, and sockets that several hold, to which one rule more applies than can be
     /// kept ([`super::policy::BOUND_MAX`]).
     pub const POLICY_FULL: u32 = 8;
-    /// Opens that were not told because too many were under way.
+    /// Opens and changes of files that were not told because too many were under way.
     pub const FILE_OPENINGS_FULL: u32 = 9;
     /// One above the highest counter.
     pub const END: u32 = 10;
@@ -192,6 +192,7 @@ plain!(
     NameKey,
     FileRecord,
     Opening,
+    Change,
 );
 
 /// Copies a record out of the front of `bytes`; nothing if they are too few. Alignment does not matter.

@@ -2,15 +2,15 @@
 
 use aya_ebpf::{
     bindings::{BPF_SK_STORAGE_GET_F_CREATE, bpf_map_type::BPF_MAP_TYPE_SK_STORAGE},
-    btf_maps::{Array, HashMap, LruHashMap, PerCpuArray},
+    btf_maps::{Array, HashMap, PerCpuArray},
     helpers::generated::bpf_sk_storage_get,
     macros::{btf_map, map},
     maps::RingBuf,
 };
 use sekhmet_common::kernel::{
     CHANGES_MAX, Change, EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FileScratch, FirstFlow, FlowKey, FlowValue,
-    LINKS_MAX, NAMES_MAX, NameKey, OPENINGS_MAX, Opening, Policy, ProcessKey, ProgramKey, RESIDUES_MAX, RefusalKey, RefusalValue, Residue,
-    RuleSlot, Sieve, SocketPolicy, SocketRow, SocketState, Switch, kind,
+    LINKS_MAX, NAMES_MAX, NameKey, OPENINGS_MAX, Opening, Policy, ProcessKey, ProgramKey, RESIDUES_MAX,
+    RefusalKey, RefusalValue, Residue, RuleSlot, Sieve, SocketPolicy, SocketRow, SocketState, Switch, kind,
     policy::{POLICIES_MAX, PROGRAMS_MAX, REFUSALS_MAX, RULES_MAX},
     stat, turn,
 };
@@ -39,9 +39,10 @@ pub static OPENINGS: HashMap<u64, Opening, OPENINGS_MAX> = HashMap::new();
 #[btf_map]
 pub static LINKED: HashMap<ProgramKey, u32, LINKS_MAX> = HashMap::new();
 
-/// Changes of files that have begun, by task and which of its two names. What never ends is pushed out by others.
+/// Changes of files that have begun, by task and which of its two names. Not LRU: one of this size evicts what was put in
+/// just before.
 #[btf_map]
-pub static CHANGES: LruHashMap<u64, Change, CHANGES_MAX> = LruHashMap::new();
+pub static CHANGES: HashMap<u64, Change, CHANGES_MAX> = HashMap::new();
 
 /// Where records of opened files are put together.
 #[btf_map]

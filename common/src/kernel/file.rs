@@ -171,6 +171,7 @@ pub const CHANGES_MAX: usize = 64;
 
 /// What is told of such a change as soon as it is done: the beginning of a [`FileScratch`].
 #[repr(C)]
+#[derive(Clone, Copy, Debug)]
 pub struct Change {
     /// What is handed to the ring.
     pub record: FileRecord,
@@ -235,8 +236,10 @@ pub struct FileScratch {
     pub begin: u32,
     /// Bits of [`file_state`] that came about on the walk.
     pub found: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// One of [`operation`].
+    pub operation: u32,
+    /// Of up to two names that a call is about: the folder from which each begins, and where the path is, 0 for none.
+    pub calls: [[u64; 2]; 2],
     /// Names that the sieve let pass.
     pub passed: u32,
     /// How long the last one of them is; 0 for the end of a name.

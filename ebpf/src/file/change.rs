@@ -82,6 +82,15 @@ pub fn end(ctx: &RetProbeContext, operation: u32) -> u32 {
     0
 }
 
+/// The system call has failed: what began in it was perhaps forbidden, and did not end.
+#[inline(always)]
+pub fn forget() {
+    let task = bpf_get_current_pid_tgid();
+    for which in [0, SECOND] {
+        let _gone = CHANGES.remove(task | which);
+    }
+}
+
 /// A name in a folder, which lies on the same mount.
 #[inline(always)]
 unsafe fn in_folder(folder: u64, entry: u64) -> Place {
@@ -94,7 +103,7 @@ unsafe fn begin(operation: u32, which: u64, place: Place) {
     unsafe {
         let Some((names, scratch)) = prepare() else { return };
         let task = bpf_get_current_pid_tgid() | which;
-        // One that was forbidden had no end.
+        // One that was forbidden had no end, and may not have been a system call of this machine's own kind.
         let _gone = CHANGES.remove(task);
         sieve::begin(scratch);
         start_from(scratch, 0, place);

@@ -44,8 +44,8 @@ pub unsafe fn complete(scratch: *mut FileScratch, file: ProgramKey) {
 #[inline(always)]
 pub unsafe fn emit(record: *mut FileRecord) {
     unsafe {
-        let end = read_volatile(addr_of!((*record).asked_length))
-            + read_volatile(addr_of!((*record).parts_length));
+        let end =
+            read_volatile(addr_of!((*record).asked_length)) + read_volatile(addr_of!((*record).parts_length));
         let length = size_of::<FileRecord>() as u32 + end;
         addr_of_mut!((*record).header).write(Header { kind: kind::FILE, length, at_ns: ring::now() });
         addr_of_mut!((*record).process).write(task::current_key());

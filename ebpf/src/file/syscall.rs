@@ -3,7 +3,7 @@
 //!
 //! What the kernel opened cannot be forged by changing that memory meanwhile; what it refused to open can be.
 
-use core::ptr::read_volatile;
+use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_probe_read_user, programs::TracePointContext};
 use sekhmet_common::kernel::operation;
@@ -11,7 +11,7 @@ use sekhmet_common::kernel::operation;
 use super::{
     arguments,
     asked::copy_from_user,
-    opened_file,
+    change, opened_file,
     opening::{Call, WORKING_FOLDER, prepare, tell, tell_asked},
 };
 
@@ -104,20 +104,25 @@ pub fn changed(ctx: &TracePointContext) -> u32 {
             number::UNLINKAT if third & REMOVES_FOLDER != 0 => return 0,
             number::UNLINKAT => (operation::UNLINK, [first, second], [0; 2]),
             number::RENAME => (operation::RENAME, [cwd, first], [cwd, second]),
-            number::RENAMEAT | number::RENAMEAT2 => {
-                (operation::RENAME, [first, second], [third, fourth])
-            }
+            number::RENAMEAT | number::RENAMEAT2 => (operation::RENAME, [first, second], [third, fourth]),
             number::CHMOD => (operation::CHMOD, [cwd, first], [0; 2]),
             number::FCHMODAT | number::FCHMODAT2 => (operation::CHMOD, [first, second], [0; 2]),
             number::TRUNCATE => (operation::TRUNCATE, [cwd, first], [0; 2]),
             _ => return 0,
         };
-        if result == 0 && read_volatile(&raw const (*names).resolved) >> operation & 1 != 0 {
+        if result != 0 {
+            change::forget();
+        } else if read_volatile(&raw const (*names).resolved) >> operation & 1 != 0 {
             return 0;
         }
-        for [folder, path] in [one, other] {
+        // What comes back out of memory is any number, so the verifier goes through the rest once and not for each call.
+        write_volatile(&raw mut (*scratch).operation, operation);
+        write_volatile(&raw mut (*scratch).calls, [one, other]);
+        for which in 0..2 {
+            let [folder, path] = read_volatile((&raw const (*scratch).calls).cast::<[u64; 2]>().add(which));
             if path != 0 {
                 let call = Call { folder: folder as i32, path, flags: 0, in_root: false };
+                let operation = read_volatile(&raw const (*scratch).operation);
                 tell_asked(names, scratch, operation, -result as u32, &call, |scratch, path| {
                     copy_from_user(scratch, path)
                 });

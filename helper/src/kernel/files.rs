@@ -162,7 +162,8 @@ impl FileSources {
 
     /// Bits of the operations whose successes are seen as the kernel makes them.
     pub(super) fn resolved(&self) -> u32 {
-        let whole = CHANGES.iter().filter(|(_, _, programs)| programs.iter().all(|program| self.has(program)));
+        let whole =
+            CHANGES.iter().filter(|(_, _, programs)| programs.iter().all(|program| self.has(program)));
         whole.map(|(bit, ..)| bit).sum()
     }
 
@@ -177,9 +178,13 @@ impl FileSources {
             CHANGES.iter().filter(|(bit, ..)| resolved & bit == 0).map(|(_, what, _)| *what).collect();
         let others = others.join(", ");
         match (self.has(AT_END), others.is_empty()) {
-            (true, true) => vec!["changes that fail are not seen if 32-bit programs or io_uring ask for them".into()],
+            (true, true) => {
+                vec!["changes that fail are not seen if 32-bit programs or io_uring ask for them".into()]
+            }
             (true, false) => {
-                vec![format!("{others} by 32-bit programs and io_uring are not seen, others by the path that was asked for")]
+                vec![format!(
+                    "{others} by 32-bit programs and io_uring are not seen, others by the path that was asked for"
+                )]
             }
             (false, true) => vec!["changes that fail are not told".into()],
             (false, false) if resolved == 0 => vec![format!("{others} are not told")],
@@ -294,7 +299,12 @@ mod tests {
         assert!(cost(&["file_chmod_ends"]).contains("; changes of modes by 32-bit"));
         assert!(cost(&["file_changed"]).ends_with("; changes that fail are not told"));
         let nothing = attach(FileSource::Only(FileProbe::Tracepoint), &["file_changed"]).source(0, 0);
-        assert!(nothing.cost.to_string().contains("; removals, renames, changes of modes, changes of lengths are not told"));
+        assert!(
+            nothing
+                .cost
+                .to_string()
+                .contains("; removals, renames, changes of modes, changes of lengths are not told")
+        );
     }
 
     #[test]

@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use aya::{
     Ebpf, EbpfLoader, Endianness,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
 };
 use sekhmet_common::{
     coverage::{Mode, Source, SourceStatus},
     kernel::{
-        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue,
+        ABI_SYMBOL, ABI_VERSION, Change, EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue,
         NameKey, Policy, ProcessKey, ProgramKey, RefusalKey, RefusalValue, Residue, SocketState, stat,
     },
 };
@@ -111,6 +111,7 @@ pub struct Kernel {
     pub(super) flows: MapData,
     pub(super) residues: MapData,
     pub(super) refusals: MapData,
+    pub(super) changes: HashMap<MapData, u64, Change>,
     pub(super) flows_max: usize,
     pub(super) links: Links,
     outcomes: Vec<Outcome>,
@@ -189,6 +190,7 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         flows: take_hash(&mut ebpf, "FLOWS")?,
         residues: take_hash(&mut ebpf, "RESIDUES")?,
         refusals: take_hash(&mut ebpf, "REFUSALS")?,
+        changes: take_typed(&mut ebpf, "CHANGES")?,
         flows_max: options.flows_max as usize,
         ebpf,
         links,

@@ -39,7 +39,11 @@ fn call(number: libc::c_long, path: &str) -> io::Result<OwnedFd> {
 pub(crate) fn truncate(path: &Path, length: i64) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: the path is a string with an end mark that outlives the call.
-    if unsafe { libc::truncate(path.as_ptr(), length) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if unsafe { libc::truncate(path.as_ptr(), length) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Has io_uring(7) open a file for reading; what it answers: a descriptor, or a negative errno.

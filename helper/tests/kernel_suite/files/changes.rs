@@ -36,7 +36,12 @@ impl Files<'_> {
         fs::set_permissions(&missing, Permissions::from_mode(0o600)).unwrap_err();
         self.changed("chmod of a missing file", &[(&missing, &missing, true)], Access::Chmod, libc::ENOENT);
         calls::truncate(&missing, 1).unwrap_err();
-        self.changed("truncate of a missing file", &[(&missing, &missing, true)], Access::Truncate, libc::ENOENT);
+        self.changed(
+            "truncate of a missing file",
+            &[(&missing, &missing, true)],
+            Access::Truncate,
+            libc::ENOENT,
+        );
         let inside = path.join("x");
         calls::truncate(&inside, 1).unwrap_err();
         self.changed("truncate below a file", &[(&inside, &inside, true)], Access::Truncate, libc::ENOTDIR);
@@ -131,7 +136,7 @@ impl Files<'_> {
         File::open(&other).unwrap();
         File::open(&path).unwrap();
         self.ok("nor is it once it is not known any more", &path, &path, Access::Read);
-        for link in [other, third, alone] {
+        for link in [other, third] {
             fs::remove_file(link).unwrap();
         }
     }
