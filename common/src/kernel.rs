@@ -90,7 +90,7 @@ pub mod stat {
     pub const SOCKET_UNBOUND: u32 = 4;
     /// Refusals that found no room to be counted under their own key.
     pub const REFUSAL_MAP_FULL: u32 = 5;
-    /// Failed opens whose path could not be read from the process's memory any more.
+    /// Failed opens, and changes of files, whose path could not be read from the process's memory any more.
     pub const FILE_UNREADABLE: u32 = 6;
     /// Opens by io_uring, which the source in use does not resolve.
     pub const FILE_URING: u32 = 7;

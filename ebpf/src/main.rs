@@ -194,6 +194,12 @@ fn file_changed(ctx: TracePointContext) -> u32 {
     file::syscall::changed(&ctx)
 }
 
+// syscalls:sys_exit_rename, _renameat and _renameat2, since Linux 5.8
+#[tracepoint]
+fn file_renamed(ctx: TracePointContext) -> u32 {
+    file::syscall::renamed(&ctx)
+}
+
 // kprobe security_path_unlink, since Linux 5.8 with CONFIG_SECURITY_PATH
 #[kprobe]
 fn file_unlink_begins(ctx: ProbeContext) -> u32 {

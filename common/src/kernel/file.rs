@@ -238,8 +238,6 @@ pub struct FileScratch {
     pub found: u32,
     /// One of [`operation`].
     pub operation: u32,
-    /// Of up to two names that a call is about: the folder from which each begins, and where the path is, 0 for none.
-    pub calls: [[u64; 2]; 2],
     /// Names that the sieve let pass.
     pub passed: u32,
     /// How long the last one of them is; 0 for the end of a name.

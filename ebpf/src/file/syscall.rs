@@ -6,7 +6,7 @@
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::{EbpfContext, helpers::generated::bpf_probe_read_user, programs::TracePointContext};
-use sekhmet_common::kernel::operation;
+use sekhmet_common::kernel::{Opening, operation};
 
 use super::{
     arguments,
@@ -68,19 +68,18 @@ struct How {
     resolve: u64,
 }
 
-/// `sys_exit_*`: number of the call at 8, its result at 16.
+/// `sys_exit_*` of opens.
 #[inline(always)]
 pub fn opened(ctx: &TracePointContext) -> u32 {
     let Some((names, scratch)) = prepare() else { return 0 };
-    let context = ctx.as_ptr().cast::<u8>();
+    let result = result(ctx);
     unsafe {
-        let result: i64 = read_volatile(context.add(16).cast());
         if result == -EFAULT || result < -ERROR_MAX {
             return 0;
         }
         let file = if result < 0 { 0 } else { opened_file(result as u32) };
         let error = if result < 0 { -result as u32 } else { 0 };
-        let call = || call(read_volatile(context.add(8).cast()));
+        let call = || call(number(ctx));
         tell(names, scratch, file, error, call, |scratch, path| copy_from_user(scratch, path));
     }
     0
@@ -89,47 +88,72 @@ pub fn opened(ctx: &TracePointContext) -> u32 {
 /// A change of names, modes or lengths, by path: also `sys_exit_*`.
 #[inline(always)]
 pub fn changed(ctx: &TracePointContext) -> u32 {
-    let Some((names, scratch)) = prepare() else { return 0 };
-    let context = ctx.as_ptr().cast::<u8>();
     unsafe {
-        let result: i64 = read_volatile(context.add(16).cast());
-        if result == -EFAULT || result < -ERROR_MAX {
-            return 0;
-        }
-        let [first, second, third, fourth] = arguments();
-        let cwd = WORKING_FOLDER as u32 as u64;
-        // A path, and the folder from which it begins; the same of the second name.
-        let (operation, one, other) = match read_volatile(context.add(8).cast::<i32>()) {
-            number::UNLINK => (operation::UNLINK, [cwd, first], [0; 2]),
+        let [first, second, third, _] = arguments();
+        let (operation, folder, path) = match number(ctx) {
+            number::UNLINK => (operation::UNLINK, WORKING_FOLDER, first),
             number::UNLINKAT if third & REMOVES_FOLDER != 0 => return 0,
-            number::UNLINKAT => (operation::UNLINK, [first, second], [0; 2]),
-            number::RENAME => (operation::RENAME, [cwd, first], [cwd, second]),
-            number::RENAMEAT | number::RENAMEAT2 => (operation::RENAME, [first, second], [third, fourth]),
-            number::CHMOD => (operation::CHMOD, [cwd, first], [0; 2]),
-            number::FCHMODAT | number::FCHMODAT2 => (operation::CHMOD, [first, second], [0; 2]),
-            number::TRUNCATE => (operation::TRUNCATE, [cwd, first], [0; 2]),
+            number::UNLINKAT => (operation::UNLINK, first as i32, second),
+            number::RENAME => (operation::RENAME, WORKING_FOLDER, first),
+            number::RENAMEAT | number::RENAMEAT2 => (operation::RENAME, first as i32, second),
+            number::CHMOD => (operation::CHMOD, WORKING_FOLDER, first),
+            number::FCHMODAT | number::FCHMODAT2 => (operation::CHMOD, first as i32, second),
+            number::TRUNCATE => (operation::TRUNCATE, WORKING_FOLDER, first),
             _ => return 0,
         };
-        if result != 0 {
+        if result(ctx) != 0 {
             change::forget();
-        } else if read_volatile(&raw const (*names).resolved) >> operation & 1 != 0 {
+        }
+        tell_change(ctx, operation, folder, path)
+    }
+}
+
+/// The new name of a rename: also `sys_exit_*`. A program of its own, for the verifier would walk through the second name
+/// again for every way in which the first can end.
+#[inline(always)]
+pub fn renamed(ctx: &TracePointContext) -> u32 {
+    unsafe {
+        let [_, second, third, fourth] = arguments();
+        let (folder, path) =
+            if number(ctx) == number::RENAME { (WORKING_FOLDER, second) } else { (third as i32, fourth) };
+        tell_change(ctx, operation::RENAME, folder, path)
+    }
+}
+
+#[inline(always)]
+unsafe fn tell_change(ctx: &TracePointContext, operation: u32, folder: i32, path: u64) -> u32 {
+    let Some((names, scratch)) = prepare() else { return 0 };
+    let result = result(ctx);
+    if result == -EFAULT || result < -ERROR_MAX {
+        return 0;
+    }
+    unsafe {
+        if result == 0 && read_volatile(&raw const (*names).resolved) >> operation & 1 != 0 {
             return 0;
         }
-        // What comes back out of memory is any number, so the verifier goes through the rest once and not for each call.
+        // What comes back out of memory is any number: so the verifier walks through the rest once, not for each call.
         write_volatile(&raw mut (*scratch).operation, operation);
-        write_volatile(&raw mut (*scratch).calls, [one, other]);
-        for which in 0..2 {
-            let [folder, path] = read_volatile((&raw const (*scratch).calls).cast::<[u64; 2]>().add(which));
-            if path != 0 {
-                let call = Call { folder: folder as i32, path, flags: 0, in_root: false };
-                let operation = read_volatile(&raw const (*scratch).operation);
-                tell_asked(names, scratch, operation, -result as u32, &call, |scratch, path| {
-                    copy_from_user(scratch, path)
-                });
-            }
-        }
+        write_volatile(&raw mut (*scratch).opening, Opening { path, flags: 0, folder, reserved: 0 });
+        let Opening { path, folder, .. } = read_volatile(&raw const (*scratch).opening);
+        let operation = read_volatile(&raw const (*scratch).operation);
+        let call = Call { folder, path, flags: 0, in_root: false };
+        tell_asked(names, scratch, operation, -result as u32, &call, |scratch, path| {
+            copy_from_user(scratch, path)
+        });
     }
     0
+}
+
+/// The number of the call that ends.
+#[inline(always)]
+fn number(ctx: &TracePointContext) -> i32 {
+    unsafe { read_volatile(ctx.as_ptr().cast::<u8>().add(8).cast()) }
+}
+
+/// What it answers: 0 or more, or a negative errno.
+#[inline(always)]
+fn result(ctx: &TracePointContext) -> i64 {
+    unsafe { read_volatile(ctx.as_ptr().cast::<u8>().add(16).cast()) }
 }
 
 /// What the current task asked for, by its registers.

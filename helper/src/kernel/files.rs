@@ -57,13 +57,14 @@ impl FileProbe {
         match self {
             Self::Fexit => (&["file_looked_up"], &WITH_CHANGES),
             Self::Kprobe => (&["file_lookup_ends", "file_lookup_begins"], &WITH_CHANGES),
-            Self::Tracepoint => (&["file_opened"], &["file_by_uring", AT_END]),
+            Self::Tracepoint => (&["file_opened"], &["file_by_uring", AT_END[0], AT_END[1]]),
         }
     }
 }
 
-/// Sees changes at the end of system calls: what failed, and where nothing better does, also what succeeded.
-const AT_END: &str = "file_changed";
+/// See changes at the end of system calls: what failed, and where nothing better does, also what succeeded. The second
+/// sees the new names of renames.
+const AT_END: [&str; 2] = ["file_changed", "file_renamed"];
 
 /// Changes that are seen as the kernel makes them: their bit in [`sekhmet_common::kernel::Sieve::resolved`], what they are called,
 /// and both programs.
@@ -75,7 +76,7 @@ const CHANGES: [(u32, &str, [&str; 2]); 4] = [
 ];
 
 /// What the sources can do without that see the kernel's own functions.
-const WITH_CHANGES: [&str; 9] = [
+const WITH_CHANGES: [&str; 10] = [
     CHANGES[0].2[0],
     CHANGES[0].2[1],
     CHANGES[1].2[0],
@@ -84,7 +85,8 @@ const WITH_CHANGES: [&str; 9] = [
     CHANGES[2].2[1],
     CHANGES[3].2[0],
     CHANGES[3].2[1],
-    AT_END,
+    AT_END[0],
+    AT_END[1],
 ];
 
 impl fmt::Display for FileProbe {
@@ -167,6 +169,10 @@ impl FileSources {
         whole.map(|(bit, ..)| bit).sum()
     }
 
+    fn sees_ends(&self) -> bool {
+        AT_END.into_iter().all(|program| self.has(program))
+    }
+
     fn has(&self, program: &str) -> bool {
         self.outcomes.iter().any(|outcome| outcome.is(program) && outcome.attached())
     }
@@ -177,7 +183,7 @@ impl FileSources {
         let others: Vec<&str> =
             CHANGES.iter().filter(|(bit, ..)| resolved & bit == 0).map(|(_, what, _)| *what).collect();
         let others = others.join(", ");
-        match (self.has(AT_END), others.is_empty()) {
+        match (self.sees_ends(), others.is_empty()) {
             (true, true) => {
                 vec!["changes that fail are not seen if 32-bit programs or io_uring ask for them".into()]
             }
@@ -238,7 +244,7 @@ impl FileSources {
         let status = match used {
             _ if missed > 0 => SourceStatus::Reduced,
             FileProbe::Tracepoint => SourceStatus::Reduced,
-            _ if !self.has(AT_END) || CHANGES.iter().any(|(bit, ..)| self.resolved() & bit == 0) => {
+            _ if !self.sees_ends() || CHANGES.iter().any(|(bit, ..)| self.resolved() & bit == 0) => {
                 SourceStatus::Reduced
             }
             FileProbe::Fexit => SourceStatus::Best,
@@ -268,7 +274,7 @@ mod tests {
         assert_eq!(attach(FileSource::Best, &["file_looked_up"]).used(), Some(FileProbe::Kprobe));
         let half = attach(FileSource::Best, &["file_looked_up", "file_lookup_begins"]);
         assert_eq!(half.used(), Some(FileProbe::Tracepoint));
-        assert_eq!((half.outcomes().len(), half.resolved()), (6, 0));
+        assert_eq!((half.outcomes().len(), half.resolved()), (7, 0));
         let without = attach(FileSource::Best, &["file_looked_up", "file_lookup_ends", "file_by_uring"]);
         assert_eq!(without.used(), Some(FileProbe::Tracepoint));
         assert_eq!(attach(FileSource::None, &[]).used(), None);

@@ -241,7 +241,7 @@ pub static PROBES: [Probe; 19] = [
 
 /// The probes of opened and changed files. Unlike the others they are ways to see the same: the best that works is
 /// used, see [`FileProbe`](super::files::FileProbe).
-pub(super) static FILE_PROBES: [Probe; 14] = [
+pub(super) static FILE_PROBES: [Probe; 15] = [
     Probe {
         program: "file_looked_up",
         hook: Hook::Exit("do_filp_open"),
@@ -307,6 +307,18 @@ pub(super) static FILE_PROBES: [Probe; 14] = [
         capability: CHANGED,
         replacement: "",
         cost: "removals, renames, changes of modes and of lengths that fail are not seen",
+    },
+    Probe {
+        // After the one above: the old name first.
+        program: "file_renamed",
+        hook: Hook::Perf {
+            group: "syscalls",
+            names: &["sys_exit_renameat2", "sys_exit_renameat", "sys_exit_rename"],
+        },
+        since: "5.8",
+        capability: CHANGED,
+        replacement: "",
+        cost: "the new names of renames that fail are not seen",
     },
     change("file_unlink_ends", "vfs_unlink", true),
     change("file_unlink_begins", "security_path_unlink", false),

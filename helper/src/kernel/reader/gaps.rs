@@ -27,7 +27,7 @@ pub(super) const GAPS: [(u32, &str, &str); 6] = [
         "sockets are not blocked as they should be: the kernel has no memory for them",
     ),
     (stat::REFUSAL_MAP_FULL, RULES, "refusals are not told: there are too many different ones"),
-    (stat::FILE_UNREADABLE, FILES, "failed opens are not told: their paths could not be read"),
+    (stat::FILE_UNREADABLE, FILES, "accesses are not told: their paths could not be read"),
     (stat::FILE_OPENINGS_FULL, FILES, "accesses are not told: there are too many at a time"),
 ];
 
