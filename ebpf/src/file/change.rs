@@ -103,7 +103,7 @@ unsafe fn begin(operation: u32, which: u64, place: Place) {
     unsafe {
         let Some((names, scratch)) = prepare() else { return };
         let task = bpf_get_current_pid_tgid() | which;
-        // One that was forbidden had no end, and may not have been a system call of this machine's own kind.
+        // One that was forbidden had no end, and what forgets it sees neither io_uring nor 32-bit programs.
         let _gone = CHANGES.remove(task);
         sieve::begin(scratch);
         start_from(scratch, 0, place);

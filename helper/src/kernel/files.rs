@@ -188,9 +188,10 @@ impl FileSources {
                 vec!["changes that fail are not seen if 32-bit programs or io_uring ask for them".into()]
             }
             (true, false) => {
-                vec![format!(
-                    "{others} by 32-bit programs and io_uring are not seen, others by the path that was asked for"
-                )]
+                vec![
+                    format!("{others} are told by the path that was asked for"),
+                    "those by 32-bit programs and io_uring are not seen".into(),
+                ]
             }
             (false, true) => vec!["changes that fail are not told".into()],
             (false, false) if resolved == 0 => vec![format!("{others} are not told")],
@@ -302,7 +303,7 @@ mod tests {
         assert!(cost(&[]).contains("changes that fail are not seen if 32-bit"), "{}", cost(&[]));
         let inlined = attach(FileSource::Best, &["file_chmod_ends"]);
         assert_eq!((inlined.resolved(), inlined.source(0, 0).status), (0b10_1100, SourceStatus::Reduced));
-        assert!(cost(&["file_chmod_ends"]).contains("; changes of modes by 32-bit"));
+        assert!(cost(&["file_chmod_ends"]).contains("; changes of modes are told by the path"));
         assert!(cost(&["file_changed"]).ends_with("; changes that fail are not told"));
         let nothing = attach(FileSource::Only(FileProbe::Tracepoint), &["file_changed"]).source(0, 0);
         assert!(

@@ -106,7 +106,7 @@ fn ring(checker: &Checker, place: &Place, report: &mut Report) -> Result<()> {
         let said =
             line.and_then(|line| line["cost"].as_str()).ok_or("the coverage tells nothing of files")?;
         let mut parts = said.split("; ");
-        let part = parts.find(|part| part.contains("io_uring")).ok_or_else(|| said.to_owned())?;
+        let part = parts.find(|part| part.contains("opens by io_uring")).ok_or_else(|| said.to_owned())?;
         let number = part.strip_suffix(" opens by io_uring could not be resolved").unwrap_or("0");
         number.parse().map_err(|_none| said.to_owned())
     };
