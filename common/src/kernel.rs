@@ -159,6 +159,10 @@ macro_rules! plain {
     )*};
 }
 
+// SAFETY: any bits are an integer. For aya it is one already.
+#[expect(unsafe_code, reason = "see the trait")]
+unsafe impl Plain for i32 {}
+
 plain!(
     Header,
     ProcessKey,

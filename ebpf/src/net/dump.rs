@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// `AF_INET`.
-pub const AF_INET: u16 = 2;
+const AF_INET: u16 = 2;
 
 /// `SOCK_RAW`.
 const SOCK_RAW: u16 = 3;
@@ -99,29 +99,38 @@ unsafe fn count(row: *mut SocketRow, socket: *const u8, state: *mut SocketState)
     }
 }
 
-/// iter/task_file: `task` at 8, `file` at 24 of the context. Gives each socket that has no owner yet the first
-/// process that holds it.
+/// iter/task_file: `task` at 8, `file` at 24 of the context. The task and the `struct sock`, where the file is a
+/// socket of IPv4 or IPv6.
+///
+/// # Safety
+/// `ctx` is that iterator's context.
 #[inline(always)]
-pub fn seed(ctx: *mut c_void) -> i32 {
+pub unsafe fn held_socket(ctx: *mut c_void) -> Option<(*const u8, *const u8)> {
     unsafe {
         let holder: *const u8 = iterated(ctx, 8);
         let file: *mut c_void = iterated(ctx, 24);
         if holder.is_null() || file.is_null() {
-            return 0;
+            return None;
         }
         // A struct socket, not a struct sock.
         let handle = bpf_sock_from_file(file.cast()) as *const u8;
         if handle.is_null() {
-            return 0;
+            return None;
         }
         let socket: *const u8 = read(handle, &SOCKET_SK);
         if socket.is_null() {
-            return 0;
+            return None;
         }
         let family: u16 = read(socket, &SKC_FAMILY);
-        if family != AF_INET && family != AF_INET6 {
-            return 0;
-        }
+        if family != AF_INET && family != AF_INET6 { None } else { Some((holder, socket)) }
+    }
+}
+
+/// iter/task_file: gives each socket that has no owner yet the first process that holds it.
+#[inline(always)]
+pub fn seed(ctx: *mut c_void) -> i32 {
+    unsafe {
+        let Some((holder, socket)) = held_socket(ctx) else { return 0 };
         let raw = if read::<u16>(socket, &SK_TYPE) == SOCK_RAW { socket_flag::RAW } else { 0 };
         let mut state = tcp::fresh(socket, task::key(holder), socket_flag::SEEDED | raw);
         if SOCKETS.get_or_insert(socket, &mut state).is_none() {

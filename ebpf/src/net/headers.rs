@@ -213,8 +213,12 @@ static EXTENSIONS: [Extension; 256] = {
     rules
 };
 
+/// Reads from a packet, whose first byte is that of the IP header. Nothing if it is too short.
+///
+/// # Safety
+/// `skb` is the program's context; every pattern of bits is a `T`.
 #[inline(always)]
-unsafe fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
+pub unsafe fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
     let mut value = core::mem::MaybeUninit::<T>::uninit();
     let size = size_of::<T>() as u32;
     let failed = unsafe { bpf_skb_load_bytes(skb.cast(), offset, value.as_mut_ptr().cast(), size) };

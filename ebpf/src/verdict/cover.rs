@@ -2,7 +2,7 @@
 
 use core::{ffi::c_void, ptr::read_volatile};
 
-use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_socket_cookie, bpf_sock_from_file};
+use aya_ebpf::helpers::generated::{bpf_get_current_pid_tgid, bpf_get_socket_cookie};
 use sekhmet_common::kernel::{
     CoverRow, FileRow, Policy, ProcessKey, SocketPolicy, SocketState, Tuple, policy::LENT, socket_flag, stat,
 };
@@ -12,8 +12,8 @@ use crate::{
     maps::{BOUND_SOCKETS, SOCKETS, STATS, SWITCH, bump},
     net::{
         copy_key,
-        dump::{AF_INET, iterated, write_row},
-        tuple::{self, AF_INET6},
+        dump::{held_socket, iterated, write_row},
+        tuple,
     },
     offsets::*,
     task,
@@ -27,23 +27,7 @@ const NO_FD: u32 = u32::MAX;
 #[inline(always)]
 pub fn held(ctx: *mut c_void) -> i32 {
     unsafe {
-        let holder: *const u8 = iterated(ctx, 8);
-        let file: *mut c_void = iterated(ctx, 24);
-        if holder.is_null() || file.is_null() {
-            return 0;
-        }
-        let handle = bpf_sock_from_file(file.cast()) as *const u8;
-        if handle.is_null() {
-            return 0;
-        }
-        let socket: *const u8 = read(handle, &SOCKET_SK);
-        if socket.is_null() {
-            return 0;
-        }
-        let family: u16 = read(socket, &SKC_FAMILY);
-        if family != AF_INET && family != AF_INET6 {
-            return 0;
-        }
+        let Some((holder, socket)) = held_socket(ctx) else { return 0 };
         let holder = task::key(holder);
         let (mut is_owner, mut flags) = (false, 0);
         if let Some(state) = SOCKETS.get(socket) {

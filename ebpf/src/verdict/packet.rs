@@ -1,9 +1,6 @@
 //! Packets of sockets that are bound to rules: the last word, in every network namespace.
 
-use aya_ebpf::{
-    bindings::{__sk_buff, bpf_sock},
-    helpers::generated::bpf_skb_load_bytes,
-};
+use aya_ebpf::bindings::{__sk_buff, bpf_sock};
 use sekhmet_common::kernel::{
     FlowKey, ProcessKey, RefusalKey, SocketPolicy, SocketState, Tuple,
     mark::{RULE_MASK, SILENT},
@@ -15,7 +12,7 @@ use super::{is_active, mark_of_socket, refusal};
 use crate::{
     maps::{BOUND_SOCKETS, FIRST, FLOWS, SOCKETS},
     net::{
-        headers::{self, Seen},
+        headers::{self, Seen, load},
         packet::{Way, is},
         socket::TCP,
     },
@@ -171,12 +168,4 @@ unsafe fn flow_flags(socket: *mut bpf_sock, state: *mut SocketState, seen: &Seen
             None => socket_flag::OUTBOUND,
         }
     }
-}
-
-#[inline(always)]
-unsafe fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
-    let mut value = core::mem::MaybeUninit::<T>::uninit();
-    let size = size_of::<T>() as u32;
-    let failed = unsafe { bpf_skb_load_bytes(skb.cast(), offset, value.as_mut_ptr().cast(), size) };
-    if failed != 0 { None } else { Some(unsafe { value.assume_init() }) }
 }

@@ -99,18 +99,12 @@ pub(super) fn duplicate(fd: impl AsFd) -> io::Result<OwnedFd> {
 /// What the kernel says.
 pub(super) fn change<K: Plain, V: Plain>(map: BorrowedFd<'_>, key: &K, value: &V) -> io::Result<bool> {
     let attr = ElementAttr {
-        map: number(map.as_raw_fd()),
-        key: core::ptr::from_ref(key).expose_provenance() as u64,
         value: core::ptr::from_ref(value).expose_provenance() as u64,
         flags: EXIST,
-        ..ElementAttr::default()
+        ..element(map, key)
     };
     // SAFETY: key and value are live and of the map's own sizes, which the loader checked.
-    match unsafe { bpf(UPDATE, &attr) } {
-        Ok(_) => Ok(true),
-        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        Err(e) => Err(e),
-    }
+    if_present(unsafe { bpf(UPDATE, &attr) })
 }
 
 /// What a map of socket storage (`BPF_MAP_TYPE_SK_STORAGE`) has for a socket, if it has something.
@@ -121,21 +115,8 @@ pub(super) fn of_socket<V: Plain + Default>(
     map: BorrowedFd<'_>,
     socket: BorrowedFd<'_>,
 ) -> io::Result<Option<V>> {
-    let mut value = V::default();
-    let key = socket.as_raw_fd();
-    let attr = ElementAttr {
-        map: number(map.as_raw_fd()),
-        key: (&raw const key).expose_provenance() as u64,
-        value: (&raw mut value).expose_provenance() as u64,
-        ..ElementAttr::default()
-    };
-    // SAFETY: the key is a descriptor, as this kind of map wants it; the value is live and of the map's own size,
-    // which was checked when it was loaded or taken over.
-    match unsafe { bpf(LOOKUP, &attr) } {
-        Ok(_) => Ok(Some(value)),
-        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
-        Err(e) => Err(e),
-    }
+    // The key is a descriptor, as this kind of map wants it.
+    read_element(LOOKUP, map, &socket.as_raw_fd())
 }
 
 /// Changes what a map of socket storage has for a socket; whether it had something.
@@ -147,20 +128,7 @@ pub(super) fn change_of_socket<V: Plain>(
     socket: BorrowedFd<'_>,
     value: &V,
 ) -> io::Result<bool> {
-    let key = socket.as_raw_fd();
-    let attr = ElementAttr {
-        map: number(map.as_raw_fd()),
-        key: (&raw const key).expose_provenance() as u64,
-        value: core::ptr::from_ref(value).expose_provenance() as u64,
-        flags: EXIST,
-        ..ElementAttr::default()
-    };
-    // SAFETY: as in `of_socket`.
-    match unsafe { bpf(UPDATE, &attr) } {
-        Ok(_) => Ok(true),
-        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-        Err(e) => Err(e),
-    }
+    change(map, &socket.as_raw_fd(), value)
 }
 
 /// Binds an iterator program over tasks to one process, by its number in this process's PID namespace
@@ -301,17 +269,35 @@ pub(super) fn read_hash<K: Plain + Default, V: Plain + Default>(
 /// # Errors
 /// What the kernel says, but for a missing element, which is nothing.
 pub(super) fn take<K: Plain, V: Plain + Default>(map: BorrowedFd<'_>, key: &K) -> io::Result<Option<V>> {
+    read_element(LOOKUP_AND_DELETE, map, key)
+}
+
+/// An element, by a command that reads one; nothing if there is none.
+fn read_element<K: Plain, V: Plain + Default>(
+    command: libc::c_long,
+    map: BorrowedFd<'_>,
+    key: &K,
+) -> io::Result<Option<V>> {
     let mut value = V::default();
-    let attr = ElementAttr {
+    let attr = ElementAttr { value: (&raw mut value).expose_provenance() as u64, ..element(map, key) };
+    // SAFETY: key and value are live and of the map's own sizes, which were checked when it was loaded or taken over.
+    let is_there = if_present(unsafe { bpf(command, &attr) })?;
+    Ok(is_there.then_some(value))
+}
+
+fn element<K: Plain>(map: BorrowedFd<'_>, key: &K) -> ElementAttr {
+    ElementAttr {
         map: number(map.as_raw_fd()),
         key: core::ptr::from_ref(key).expose_provenance() as u64,
-        value: (&raw mut value).expose_provenance() as u64,
         ..ElementAttr::default()
-    };
-    // SAFETY: key and value are live and of the map's own sizes, which the loader checked.
-    match unsafe { bpf(LOOKUP_AND_DELETE, &attr) } {
-        Ok(_) => Ok(Some(value)),
-        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(None),
+    }
+}
+
+/// Whether there was such an element.
+fn if_present(answer: io::Result<RawFd>) -> io::Result<bool> {
+    match answer {
+        Ok(_) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => Ok(false),
         Err(e) => Err(e),
     }
 }
