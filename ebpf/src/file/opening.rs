@@ -69,8 +69,9 @@ pub unsafe fn tell(
         if !sieve::is_wanted(scratch) && !link::is_known(names, inode) {
             return;
         }
-        let state = file_state::RESOLVED | ask(scratch, &call(), copy);
-        finish(&mut walk, operation::OPEN, state, 0);
+        put(scratch, operation::OPEN, file_state::RESOLVED, 0, 0);
+        ask(scratch, &call(), copy);
+        finish(&mut walk);
     }
 }
 
@@ -96,6 +97,9 @@ pub unsafe fn tell_asked(
         let mut walk = Walk { names, scratch };
         let is_absolute = read_volatile((&raw const (*scratch).text).cast::<u8>()) == b'/';
         start_from(scratch, 0, if is_absolute && !call.in_root { NOWHERE } else { folder(call.folder) });
+        let state = file_state::ASKED | if call.in_root { file_state::IN_ROOT } else { 0 };
+        // Before the loops: what is in memory the verifier does not go through them with again for every value.
+        put(scratch, operation, state, call.flags, error);
         let mut is_wanted = asked::hold(&mut walk);
         if has_place(scratch) {
             walk::hold(&mut walk);
@@ -104,23 +108,33 @@ pub unsafe fn tell_asked(
         if !is_wanted {
             return;
         }
-        (*scratch).record.flags = call.flags;
-        let state = file_state::ASKED | if call.in_root { file_state::IN_ROOT } else { 0 };
-        finish(&mut walk, operation, state, error);
+        finish(&mut walk);
+    }
+}
+
+/// What the record says besides the paths.
+#[inline(always)]
+unsafe fn put(scratch: *mut FileScratch, operation: u32, state: u32, flags: u32, error: u32) {
+    unsafe {
+        let record = &raw mut (*scratch).record;
+        write_volatile(&raw mut (*record).operation, operation);
+        write_volatile(&raw mut (*record).state, state);
+        write_volatile(&raw mut (*record).flags, flags);
+        write_volatile(&raw mut (*record).error, error);
     }
 }
 
 /// Tells it. What was asked for is the scratch's text already.
 #[inline(always)]
-unsafe fn finish(walk: &mut Walk, operation: u32, state: u32, error: u32) {
+unsafe fn finish(walk: &mut Walk) {
     unsafe {
         let scratch = walk.scratch;
         let record = &raw mut (*scratch).record;
-        write_volatile(&raw mut (*record).operation, operation);
-        write_volatile(&raw mut (*record).error, error);
         write_volatile(&raw mut (*record).asked_length, read_volatile(&raw const (*scratch).end));
-        let found = if has_place(scratch) { walk::write_parts(walk) } else { 0 };
-        write_volatile(&raw mut (*record).state, state | found);
+        if has_place(scratch) {
+            let state = read_volatile(&raw const (*record).state);
+            write_volatile(&raw mut (*record).state, state | walk::write_parts(walk));
+        }
         complete(scratch, key(read_volatile(&raw const (*scratch).file)));
         emit(record);
     }
@@ -144,19 +158,19 @@ pub unsafe fn start_from(scratch: *mut FileScratch, file: u64, place: Place) {
     }
 }
 
-/// Adds what the program asked for to what it got. Bits of [`file_state`].
+/// Adds what the program asked for to what it got.
 #[inline(always)]
-unsafe fn ask(scratch: *mut FileScratch, call: &Call, copy: impl Fn(*mut FileScratch, u64) -> bool) -> u32 {
+unsafe fn ask(scratch: *mut FileScratch, call: &Call, copy: impl Fn(*mut FileScratch, u64) -> bool) {
     unsafe {
         let file = read_volatile(&raw const (*scratch).file);
         let flags = probe::<u32>(file as *const u8, &FILE_FLAGS);
         // The kernel does not keep this one with the file.
         (*scratch).record.flags = flags | call.flags & O_TRUNC;
         if copy(scratch, call.path) {
-            return file_state::ASKED;
+            (*scratch).record.state = file_state::RESOLVED | file_state::ASKED;
+        } else {
+            write_volatile(&raw mut (*scratch).end, 0);
         }
-        write_volatile(&raw mut (*scratch).end, 0);
-        0
     }
 }
 
