@@ -58,19 +58,24 @@ pub unsafe fn tell(
     copy: impl Fn(*mut FileScratch, u64) -> bool,
 ) {
     unsafe {
-        if error != 0 {
-            return tell_asked(names, scratch, operation::OPEN, error, &call(), copy);
-        }
-        sieve::begin(scratch);
         let mut walk = Walk { names, scratch };
-        start_from(scratch, file, probe(file as *const u8, &FILE_PATH));
-        walk::hold(&mut walk);
-        let inode = || probe(file as *const u8, &FILE_INODE);
-        if !sieve::is_wanted(scratch) && !link::is_known(names, inode) {
+        let is_wanted = if error == 0 {
+            sieve::begin(scratch);
+            start_from(scratch, file, probe(file as *const u8, &FILE_PATH));
+            put(scratch, operation::OPEN, file_state::RESOLVED, 0, 0);
+            walk::hold(&mut walk);
+            let inode = || probe(read_volatile(&raw const (*scratch).file) as *const u8, &FILE_INODE);
+            sieve::is_wanted(scratch) || link::is_known(names, inode)
+        } else {
+            is_wanted_as_asked(&mut walk, operation::OPEN, error, &call(), &copy)
+        };
+        if !is_wanted {
             return;
         }
-        put(scratch, operation::OPEN, file_state::RESOLVED, 0, 0);
-        ask(scratch, &call(), copy);
+        // The ways of both cases meet here, for the verifier walks to the end on each.
+        if read_volatile(&raw const (*scratch).record.state) & file_state::RESOLVED != 0 {
+            ask(scratch, &call(), copy);
+        }
         finish(&mut walk);
     }
 }
@@ -89,26 +94,39 @@ pub unsafe fn tell_asked(
     copy: impl Fn(*mut FileScratch, u64) -> bool,
 ) {
     unsafe {
+        let mut walk = Walk { names, scratch };
+        if is_wanted_as_asked(&mut walk, operation, error, call, &copy) {
+            finish(&mut walk);
+        }
+    }
+}
+
+/// Whether the path that was asked for, or the one to the folder from which it begins, has a name that is looked for.
+#[inline(always)]
+unsafe fn is_wanted_as_asked(
+    walk: &mut Walk,
+    operation: u32,
+    error: u32,
+    call: &Call,
+    copy: &impl Fn(*mut FileScratch, u64) -> bool,
+) -> bool {
+    unsafe {
+        let scratch = walk.scratch;
         if !copy(scratch, call.path) {
             bump(&STATS, stat::FILE_UNREADABLE);
-            return;
+            return false;
         }
         sieve::begin(scratch);
-        let mut walk = Walk { names, scratch };
         let is_absolute = read_volatile((&raw const (*scratch).text).cast::<u8>()) == b'/';
         start_from(scratch, 0, if is_absolute && !call.in_root { NOWHERE } else { folder(call.folder) });
         let state = file_state::ASKED | if call.in_root { file_state::IN_ROOT } else { 0 };
         // Before the loops: what is in memory the verifier does not go through them with again for every value.
         put(scratch, operation, state, call.flags, error);
-        let mut is_wanted = asked::hold(&mut walk);
+        let is_too_long = asked::hold(walk);
         if has_place(scratch) {
-            walk::hold(&mut walk);
+            walk::hold(walk);
         }
-        is_wanted |= sieve::is_wanted(scratch);
-        if !is_wanted {
-            return;
-        }
-        finish(&mut walk);
+        is_too_long | sieve::is_wanted(scratch)
     }
 }
 
