@@ -12,9 +12,9 @@ mod socket;
 
 pub use self::{
     file::{
-        FILE_TEXT_MAX, FILES_BYTES, FILES_WAKEUP_BYTES, FileRecord, FileScratch, NAME_MAX, NAMES_MAX,
-        NameKey, OPENINGS_MAX, Opening, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve, ends_of_parts, file_state,
-        first_bytes, operation, suffix_bit, tail, whole_bit,
+        CHANGES_MAX, Change, FILE_TEXT_MAX, FILES_BYTES, FILES_WAKEUP_BYTES, FileRecord, FileScratch,
+        LINKS_MAX, NAME_MAX, NAMES_MAX, NameKey, OPENINGS_MAX, Opening, PATH_MAX, SIEVE_WORDS, SUFFIX, Sieve,
+        ends_of_parts, file_state, first_bytes, operation, suffix_bit, tail, whole_bit,
     },
     policy::{
         CoverRow, FileRow, Policy, ProgramKey, RefusalKey, RefusalValue, RefusedRecord, RuleSlot,
@@ -31,10 +31,10 @@ pub use self::{
 
 /// Version of everything in this module. The object exports it as the symbol [`ABI_SYMBOL`], and the loader
 /// refuses an object without that symbol: raise the number in both when the layout of any record changes.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Name of the global that carries [`ABI_VERSION`] in its name, so that an older object does not have it.
-pub const ABI_SYMBOL: &str = "SEKHMET_ABI_3";
+pub const ABI_SYMBOL: &str = "SEKHMET_ABI_4";
 
 /// An offset that the running kernel does not have.
 pub const ABSENT: u32 = u32::MAX;
@@ -90,14 +90,14 @@ pub mod stat {
     pub const SOCKET_UNBOUND: u32 = 4;
     /// Refusals that found no room to be counted under their own key.
     pub const REFUSAL_MAP_FULL: u32 = 5;
-    /// Failed opens whose path could not be read from the process's memory any more.
+    /// Failed opens, and changes of files, whose path could not be read from the process's memory any more.
     pub const FILE_UNREADABLE: u32 = 6;
     /// Opens by io_uring, which the source in use does not resolve.
     pub const FILE_URING: u32 = 7;
     /// Processes that executed a program, and sockets that several hold, to which one rule more applies than can be
     /// kept ([`super::policy::BOUND_MAX`]).
     pub const POLICY_FULL: u32 = 8;
-    /// Opens that were not told because too many were under way.
+    /// Opens and changes of files that were not told because too many were under way.
     pub const FILE_OPENINGS_FULL: u32 = 9;
     /// One above the highest counter.
     pub const END: u32 = 10;
@@ -196,6 +196,7 @@ plain!(
     NameKey,
     FileRecord,
     Opening,
+    Change,
 );
 
 /// Copies a record out of the front of `bytes`; nothing if they are too few. Alignment does not matter.
@@ -238,8 +239,9 @@ const _: () = {
     assert!(size_of::<ProgramKey>() == 16 && size_of::<FileRow>() == 24 && size_of::<CoverRow>() == 88);
     assert!(size_of::<RefusalKey>() == 40 && size_of::<RefusalValue>() == 32);
     assert!(size_of::<RefusedRecord>() == 64);
-    assert!(size_of::<Sieve>() == 8 + 8 * SIEVE_WORDS && size_of::<NameKey>() == 264);
+    assert!(size_of::<Sieve>() == 16 + 8 * SIEVE_WORDS && size_of::<NameKey>() == 264);
     assert!(size_of::<FileRecord>() == 80 && offset_of!(FileScratch, text) == size_of::<FileRecord>());
+    assert!(offset_of!(FileScratch, key) == size_of::<Change>() && offset_of!(Change, text) == 80);
     assert!(FILE_TEXT_MAX.is_multiple_of(8) && NAME_MAX < size_of::<[u64; 32]>());
     // The ring aligns to 8 bytes, and every kind must fit it many times over.
     assert!(align_of::<ExecRecord>() == 8 && size_of::<ExecRecord>() * 1000 < EVENTS_BYTES);

@@ -1,6 +1,8 @@
-//! Opened files: which of them have a name that is looked for, and what is told of those.
+//! Files that are opened or changed: which of them have a name that is looked for, and what is told of those.
 
 pub mod asked;
+pub mod change;
+pub mod link;
 pub mod lookup;
 pub mod opening;
 pub mod record;
@@ -75,17 +77,27 @@ pub unsafe fn folder_of_task(which: &Global<u32>) -> Place {
     }
 }
 
-/// The first three arguments of the system call that the current task is in.
+/// The first four arguments of the system call that the current task is in.
 #[inline(always)]
-pub unsafe fn arguments() -> [u64; 3] {
+pub unsafe fn arguments() -> [u64; 4] {
     unsafe {
         if HAVE_TASK_REGS.load() != 0 {
             let registers = bpf_task_pt_regs(bpf_get_current_task_btf()) as *const u8;
-            return [read(registers, &REGS_0), read(registers, &REGS_1), read(registers, &REGS_2)];
+            return [
+                read(registers, &REGS_0),
+                read(registers, &REGS_1),
+                read(registers, &REGS_2),
+                read(registers, &REGS_3),
+            ];
         }
         let stack: u64 = probe(bpf_get_current_task() as *const u8, &TASK_STACK);
         let registers = (stack + STACK_BYTES - u64::from(REGS_SIZE.load())) as *const u8;
-        [probe(registers, &REGS_0), probe(registers, &REGS_1), probe(registers, &REGS_2)]
+        [
+            probe(registers, &REGS_0),
+            probe(registers, &REGS_1),
+            probe(registers, &REGS_2),
+            probe(registers, &REGS_3),
+        ]
     }
 }
 

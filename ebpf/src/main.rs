@@ -32,9 +32,11 @@ use aya_ebpf::{
     },
 };
 
+use sekhmet_common::kernel::operation;
+
 /// Present under this name in every object whose records have the layout of this version.
 #[unsafe(no_mangle)]
-static SEKHMET_ABI_3: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
+static SEKHMET_ABI_4: Global<u32> = Global::new(sekhmet_common::kernel::ABI_VERSION);
 
 // tp_btf sched_process_exec(task, old_pid, bprm), since Linux 5.8 for the argument order and the ring
 #[btf_tracepoint(function = "sched_process_exec")]
@@ -184,6 +186,66 @@ fn file_by_uring(ctx: BtfTracePointContext) -> i32 {
 #[tracepoint]
 fn file_opened(ctx: TracePointContext) -> u32 {
     file::syscall::opened(&ctx)
+}
+
+// syscalls:sys_exit_unlink, _rename, _chmod, _truncate and those with a folder, since Linux 5.8
+#[tracepoint]
+fn file_changed(ctx: TracePointContext) -> u32 {
+    file::syscall::changed(&ctx)
+}
+
+// syscalls:sys_exit_rename, _renameat and _renameat2, since Linux 5.8
+#[tracepoint]
+fn file_renamed(ctx: TracePointContext) -> u32 {
+    file::syscall::renamed(&ctx)
+}
+
+// kprobe security_path_unlink, since Linux 5.8 with CONFIG_SECURITY_PATH
+#[kprobe]
+fn file_unlink_begins(ctx: ProbeContext) -> u32 {
+    file::change::unlink(&ctx)
+}
+
+// kretprobe vfs_unlink
+#[kretprobe]
+fn file_unlink_ends(ctx: RetProbeContext) -> u32 {
+    file::change::end(&ctx, operation::UNLINK)
+}
+
+// kprobe security_path_rename, since Linux 5.8 with CONFIG_SECURITY_PATH
+#[kprobe]
+fn file_rename_begins(ctx: ProbeContext) -> u32 {
+    file::change::rename(&ctx)
+}
+
+// kretprobe vfs_rename
+#[kretprobe]
+fn file_rename_ends(ctx: RetProbeContext) -> u32 {
+    file::change::end(&ctx, operation::RENAME)
+}
+
+// kprobe security_path_chmod, since Linux 5.8 with CONFIG_SECURITY_PATH
+#[kprobe]
+fn file_chmod_begins(ctx: ProbeContext) -> u32 {
+    file::change::chmod(&ctx)
+}
+
+// kretprobe chmod_common
+#[kretprobe]
+fn file_chmod_ends(ctx: RetProbeContext) -> u32 {
+    file::change::end(&ctx, operation::CHMOD)
+}
+
+// kprobe vfs_truncate, since Linux 5.8
+#[kprobe]
+fn file_truncate_begins(ctx: ProbeContext) -> u32 {
+    file::change::truncate(&ctx)
+}
+
+// kretprobe vfs_truncate
+#[kretprobe]
+fn file_truncate_ends(ctx: RetProbeContext) -> u32 {
+    file::change::end(&ctx, operation::TRUNCATE)
 }
 
 #[panic_handler]

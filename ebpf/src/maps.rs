@@ -8,9 +8,9 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use sekhmet_common::kernel::{
-    EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FileScratch, FirstFlow, FlowKey, FlowValue, NAMES_MAX, NameKey,
-    OPENINGS_MAX, Opening, Policy, ProcessKey, ProgramKey, RESIDUES_MAX, RefusalKey, RefusalValue, Residue,
-    RuleSlot, Sieve, SocketPolicy, SocketRow, SocketState, Switch, kind,
+    CHANGES_MAX, Change, EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FileScratch, FirstFlow, FlowKey, FlowValue,
+    LINKS_MAX, NAMES_MAX, NameKey, OPENINGS_MAX, Opening, Policy, ProcessKey, ProgramKey, RESIDUES_MAX,
+    RefusalKey, RefusalValue, Residue, RuleSlot, Sieve, SocketPolicy, SocketRow, SocketState, Switch, kind,
     policy::{POLICIES_MAX, PROGRAMS_MAX, REFUSALS_MAX, RULES_MAX},
     stat, turn,
 };
@@ -34,6 +34,15 @@ pub static NAMES: HashMap<NameKey, u32, NAMES_MAX> = HashMap::new();
 /// Opens that have begun, by task, where the end alone does not tell what was asked for.
 #[btf_map]
 pub static OPENINGS: HashMap<u64, Opening, OPENINGS_MAX> = HashMap::new();
+
+/// Files that are looked for by whatever name.
+#[btf_map]
+pub static LINKED: HashMap<ProgramKey, u32, LINKS_MAX> = HashMap::new();
+
+/// Changes of files that have begun, by task and which of its two names. Not LRU: one of this size evicts what was put in
+/// just before.
+#[btf_map]
+pub static CHANGES: HashMap<u64, Change, CHANGES_MAX> = HashMap::new();
 
 /// Where records of opened files are put together.
 #[btf_map]

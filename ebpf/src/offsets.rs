@@ -57,6 +57,7 @@ offsets!(
     FILE_INODE,
     INODE_INO,
     INODE_SB,
+    INODE_NLINK,
     SB_DEV,
     // sock_common, sock, inet_sock, tcp_sock
     SKC_FAMILY,
@@ -93,6 +94,7 @@ offsets!(
     DENTRY_PARENT,
     DENTRY_NAME,
     DENTRY_INAME,
+    DENTRY_INODE,
     MOUNT_PARENT,
     MOUNT_MOUNTPOINT,
     MOUNT_MNT,
@@ -104,6 +106,7 @@ offsets!(
     REGS_0,
     REGS_1,
     REGS_2,
+    REGS_3,
     REGS_SIZE,
 );
 

@@ -24,6 +24,9 @@ pub const FILES_WAKEUP_BYTES: u64 = 1 << 18;
 /// Words of 64 bits in the sieve.
 pub const SIEVE_WORDS: usize = 1024;
 
+/// Most files that are known by all their names at a time.
+pub const LINKS_MAX: usize = 4096;
+
 /// Room for both paths of a record: what is written last may begin just before the end of two whole paths.
 pub const FILE_TEXT_MAX: usize = 2 * PATH_MAX + NAME_MAX + 1;
 
@@ -35,13 +38,18 @@ pub struct Sieve {
     pub names: u32,
     /// How many of them are ends of names.
     pub suffixes: u32,
+    /// Not 0 if there are files that are known by all their names.
+    pub links: u32,
+    /// Bits of operations ([`operation`]): of these other programs tell what succeeded, with the path that the kernel
+    /// has resolved. The ends of system calls tell only what failed.
+    pub resolved: u32,
     /// The bits.
     pub words: [u64; SIEVE_WORDS],
 }
 
 impl Default for Sieve {
     fn default() -> Self {
-        Self { names: 0, suffixes: 0, words: [0; SIEVE_WORDS] }
+        Self { names: 0, suffixes: 0, links: 0, resolved: 0, words: [0; SIEVE_WORDS] }
     }
 }
 
@@ -158,6 +166,19 @@ pub struct FileRecord {
     pub reserved: u32,
 }
 
+/// Most changes of names, modes and lengths of files that are looked for, under way at a time.
+pub const CHANGES_MAX: usize = 64;
+
+/// What is told of such a change as soon as it is done: the beginning of a [`FileScratch`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Change {
+    /// What is handed to the ring.
+    pub record: FileRecord,
+    /// See there.
+    pub text: [u8; FILE_TEXT_MAX],
+}
+
 /// Most opens that are under way at a time.
 pub const OPENINGS_MAX: usize = 16_384;
 
@@ -181,7 +202,7 @@ pub struct Opening {
 pub struct FileScratch {
     /// What is handed to the ring: the record and, right behind it, the texts.
     pub record: FileRecord,
-    /// See [`FileRecord`].
+    /// See [`FileRecord`]. Up to here it is a [`Change`].
     pub text: [u8; FILE_TEXT_MAX],
     /// A name that is looked up.
     pub key: NameKey,
@@ -215,8 +236,8 @@ pub struct FileScratch {
     pub begin: u32,
     /// Bits of [`file_state`] that came about on the walk.
     pub found: u32,
-    /// Always 0.
-    pub reserved: u32,
+    /// One of [`operation`].
+    pub operation: u32,
     /// Names that the sieve let pass.
     pub passed: u32,
     /// How long the last one of them is; 0 for the end of a name.

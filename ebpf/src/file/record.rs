@@ -1,6 +1,6 @@
 //! The record of an access, put together and handed to the ring of files.
 
-use core::ptr::{addr_of, addr_of_mut, read_volatile};
+use core::ptr::{addr_of, addr_of_mut, read_volatile, write_volatile};
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -19,23 +19,37 @@ use crate::{
 /// Of how many records on a processor one looks how full the ring is.
 const LOOK_EVERY: u64 = 16;
 
-/// Tells an access. Its operation, state, flags, error and the length of what was asked for are in the scratch's
-/// record already, the file and both texts beside it.
+/// Not known.
+const NO_FILE: ProgramKey = ProgramKey { device: 0, reserved: 0, inode: 0 };
+
+/// Fills in which file it is, and how long the second text is, which ends where the scratch's text does.
 ///
 /// # Safety
 /// `scratch` is a value of a map.
 #[inline(always)]
-pub unsafe fn emit(scratch: *mut FileScratch) {
+pub unsafe fn complete(scratch: *mut FileScratch, file: ProgramKey) {
     unsafe {
         let record = addr_of_mut!((*scratch).record);
+        addr_of_mut!((*record).file).write(file);
+        let asked = read_volatile(addr_of!((*record).asked_length));
         let end = read_volatile(addr_of!((*scratch).end));
+        write_volatile(addr_of_mut!((*record).parts_length), end - asked);
+    }
+}
+
+/// Tells an access by the current process, now. All else is in the record already, and both texts behind it.
+///
+/// # Safety
+/// `record` is the beginning of a map's value, which has [`FILE_TEXT_MAX`] bytes behind it.
+#[inline(always)]
+pub unsafe fn emit(record: *mut FileRecord) {
+    unsafe {
+        let end =
+            read_volatile(addr_of!((*record).asked_length)) + read_volatile(addr_of!((*record).parts_length));
         let length = size_of::<FileRecord>() as u32 + end;
         addr_of_mut!((*record).header).write(Header { kind: kind::FILE, length, at_ns: ring::now() });
         addr_of_mut!((*record).process).write(task::current_key());
-        addr_of_mut!((*record).file).write(key(read_volatile(addr_of!((*scratch).file))));
         addr_of_mut!((*record).mount_ns).write(mount_namespace());
-        let asked = read_volatile(addr_of!((*record).asked_length));
-        addr_of_mut!((*record).parts_length).write(end - asked);
         addr_of_mut!((*record).reserved).write(0);
         // The same order as for the other ring.
         let before = bump(&MADE, kind::FILE);
@@ -51,14 +65,19 @@ pub unsafe fn emit(scratch: *mut FileScratch) {
     }
 }
 
-/// Which file, as programs are told apart.
+/// A `struct file` as programs are told apart; [`NO_FILE`] of 0.
 #[inline(always)]
-unsafe fn key(file: u64) -> ProgramKey {
+pub unsafe fn key(file: u64) -> ProgramKey {
+    unsafe { if file == 0 { NO_FILE } else { key_of(probe(file as *const u8, &FILE_INODE)) } }
+}
+
+/// The same of a `struct inode`.
+#[inline(always)]
+pub unsafe fn key_of(inode: *const u8) -> ProgramKey {
     unsafe {
-        if file == 0 {
-            return ProgramKey { device: 0, reserved: 0, inode: 0 };
+        if inode.is_null() {
+            return NO_FILE;
         }
-        let inode: *const u8 = probe(file as *const u8, &FILE_INODE);
         let filesystem: *const u8 = probe(inode, &INODE_SB);
         ProgramKey { device: probe(filesystem, &SB_DEV), reserved: 0, inode: probe(inode, &INODE_INO) }
     }

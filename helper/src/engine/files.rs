@@ -35,7 +35,12 @@ pub(super) struct Files {
 impl Files {
     /// Takes what is to be done now.
     pub(super) fn take_orders(&mut self) -> Vec<Effect> {
-        std::mem::take(&mut self.orders)
+        let mut orders = std::mem::take(&mut self.orders);
+        let links = self.links.take_news();
+        if !links.is_empty() {
+            orders.push(Effect::WatchLinks(links));
+        }
+        orders
     }
 }
 

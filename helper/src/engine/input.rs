@@ -352,6 +352,9 @@ pub enum Effect {
     Keep(Keep),
     /// Look for these names in the paths of opened files, and for no others.
     WatchNames(Arc<[NameFilter]>),
+    /// Tell of these files by whatever of their names they are asked for (true), or no longer; in this order. There are
+    /// never more than [`LINKS_MAX`](sekhmet_common::kernel::LINKS_MAX).
+    WatchLinks(Vec<(ProgramKey, bool)>),
     /// Whether anybody watches: counters are read every second then, else rarely.
     Watched(bool),
 }

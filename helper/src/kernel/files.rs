@@ -9,6 +9,7 @@ use std::{fmt, str::FromStr};
 use sekhmet_common::{
     coverage::{Source, SourceStatus},
     display::Text,
+    kernel::operation,
 };
 
 use super::probes::{FILE_PROBES, Outcome, Probe};
@@ -54,12 +55,39 @@ impl FileProbe {
     /// The programs that it needs, and those that it can do without.
     const fn programs(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
-            Self::Fexit => (&["file_looked_up"], &[]),
-            Self::Kprobe => (&["file_lookup_ends", "file_lookup_begins"], &[]),
-            Self::Tracepoint => (&["file_opened"], &["file_by_uring"]),
+            Self::Fexit => (&["file_looked_up"], &WITH_CHANGES),
+            Self::Kprobe => (&["file_lookup_ends", "file_lookup_begins"], &WITH_CHANGES),
+            Self::Tracepoint => (&["file_opened"], &["file_by_uring", AT_END[0], AT_END[1]]),
         }
     }
 }
+
+/// See changes at the end of system calls: what failed, and where nothing better does, also what succeeded. The second
+/// sees the new names of renames.
+const AT_END: [&str; 2] = ["file_changed", "file_renamed"];
+
+/// Changes that are seen as the kernel makes them: their bit in [`sekhmet_common::kernel::Sieve::resolved`], what they are called,
+/// and both programs.
+const CHANGES: [(u32, &str, [&str; 2]); 4] = [
+    (1 << operation::UNLINK, "removals", ["file_unlink_ends", "file_unlink_begins"]),
+    (1 << operation::RENAME, "renames", ["file_rename_ends", "file_rename_begins"]),
+    (1 << operation::CHMOD, "changes of modes", ["file_chmod_ends", "file_chmod_begins"]),
+    (1 << operation::TRUNCATE, "changes of lengths", ["file_truncate_ends", "file_truncate_begins"]),
+];
+
+/// What the sources can do without that see the kernel's own functions.
+const WITH_CHANGES: [&str; 10] = [
+    CHANGES[0].2[0],
+    CHANGES[0].2[1],
+    CHANGES[1].2[0],
+    CHANGES[1].2[1],
+    CHANGES[2].2[0],
+    CHANGES[2].2[1],
+    CHANGES[3].2[0],
+    CHANGES[3].2[1],
+    AT_END[0],
+    AT_END[1],
+];
 
 impl fmt::Display for FileProbe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -134,6 +162,43 @@ impl FileSources {
         self.used
     }
 
+    /// Bits of the operations whose successes are seen as the kernel makes them.
+    pub(super) fn resolved(&self) -> u32 {
+        let whole =
+            CHANGES.iter().filter(|(_, _, programs)| programs.iter().all(|program| self.has(program)));
+        whole.map(|(bit, ..)| bit).sum()
+    }
+
+    fn sees_ends(&self) -> bool {
+        AT_END.into_iter().all(|program| self.has(program))
+    }
+
+    fn has(&self, program: &str) -> bool {
+        self.outcomes.iter().any(|outcome| outcome.is(program) && outcome.attached())
+    }
+
+    /// Which changes are not told, and which with less.
+    fn unseen_changes(&self) -> Vec<String> {
+        let resolved = self.resolved();
+        let others: Vec<&str> =
+            CHANGES.iter().filter(|(bit, ..)| resolved & bit == 0).map(|(_, what, _)| *what).collect();
+        let others = others.join(", ");
+        match (self.sees_ends(), others.is_empty()) {
+            (true, true) => {
+                vec!["changes that fail are not seen if 32-bit programs or io_uring ask for them".into()]
+            }
+            (true, false) => {
+                vec![
+                    format!("{others} are told by the path that was asked for"),
+                    "those by 32-bit programs and io_uring are not seen".into(),
+                ]
+            }
+            (false, true) => vec!["changes that fail are not told".into()],
+            (false, false) if resolved == 0 => vec![format!("{others} are not told")],
+            (false, false) => vec![format!("{others}, and changes that fail, are not told")],
+        }
+    }
+
     /// What was tried, in this order.
     pub(super) fn outcomes(&self) -> &[Outcome] {
         &self.outcomes
@@ -163,8 +228,8 @@ impl FileSources {
             };
         };
         // Said of every source.
-        let mut costs =
-            vec!["opens by handle, removals, renames and changes of modes are not told".to_owned()];
+        let mut costs = vec!["opens by handle and new hard links are not told".to_owned()];
+        costs.extend(self.unseen_changes());
         if used == FileProbe::Tracepoint {
             costs.push("opens by 32-bit programs are not seen".into());
             costs.push(match by_uring {
@@ -179,9 +244,12 @@ impl FileSources {
         }
         let status = match used {
             _ if missed > 0 => SourceStatus::Reduced,
+            FileProbe::Tracepoint => SourceStatus::Reduced,
+            _ if !self.sees_ends() || CHANGES.iter().any(|(bit, ..)| self.resolved() & bit == 0) => {
+                SourceStatus::Reduced
+            }
             FileProbe::Fexit => SourceStatus::Best,
             FileProbe::Kprobe => SourceStatus::Equal,
-            FileProbe::Tracepoint => SourceStatus::Reduced,
         };
         let hook = self.outcomes.iter().find(|o| used.programs().0.first().is_some_and(|first| o.is(first)));
         let source = Text::from(hook.map(|outcome| outcome.probe.hook.to_string()).unwrap_or_default());
@@ -207,7 +275,7 @@ mod tests {
         assert_eq!(attach(FileSource::Best, &["file_looked_up"]).used(), Some(FileProbe::Kprobe));
         let half = attach(FileSource::Best, &["file_looked_up", "file_lookup_begins"]);
         assert_eq!(half.used(), Some(FileProbe::Tracepoint));
-        assert_eq!(half.outcomes().len(), 5);
+        assert_eq!((half.outcomes().len(), half.resolved()), (7, 0));
         let without = attach(FileSource::Best, &["file_looked_up", "file_lookup_ends", "file_by_uring"]);
         assert_eq!(without.used(), Some(FileProbe::Tracepoint));
         assert_eq!(attach(FileSource::None, &[]).used(), None);
@@ -224,6 +292,25 @@ mod tests {
         assert_eq!(
             (none.status, none.reason),
             (SourceStatus::Missing, Text::from("left out by the settings"))
+        );
+    }
+
+    #[test]
+    fn changes_are_seen_by_the_best_that_works_for_each() {
+        let all = attach(FileSource::Best, &[]);
+        assert_eq!((all.resolved(), all.source(0, 0).status), (0b11_1100, SourceStatus::Best));
+        let cost = |refused: &[&str]| attach(FileSource::Best, refused).source(0, 0).cost.to_string();
+        assert!(cost(&[]).contains("changes that fail are not seen if 32-bit"), "{}", cost(&[]));
+        let inlined = attach(FileSource::Best, &["file_chmod_ends"]);
+        assert_eq!((inlined.resolved(), inlined.source(0, 0).status), (0b10_1100, SourceStatus::Reduced));
+        assert!(cost(&["file_chmod_ends"]).contains("; changes of modes are told by the path"));
+        assert!(cost(&["file_changed"]).ends_with("; changes that fail are not told"));
+        let nothing = attach(FileSource::Only(FileProbe::Tracepoint), &["file_changed"]).source(0, 0);
+        assert!(
+            nothing
+                .cost
+                .to_string()
+                .contains("; removals, renames, changes of modes, changes of lengths are not told")
         );
     }
 

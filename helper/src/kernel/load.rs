@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use aya::{
     Ebpf, EbpfLoader, Endianness,
-    maps::{MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, MapData, PerCpuArray, RingBuf},
 };
 use sekhmet_common::{
     coverage::{Mode, Source, SourceStatus},
     kernel::{
-        ABI_SYMBOL, ABI_VERSION, EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue,
+        ABI_SYMBOL, ABI_VERSION, Change, EVENTS_BYTES, FILES_BYTES, FLOWS_MAX, FirstFlow, FlowKey, FlowValue,
         NameKey, Policy, ProcessKey, ProgramKey, RefusalKey, RefusalValue, Residue, SocketState, stat,
     },
 };
@@ -115,6 +115,7 @@ pub struct Kernel {
     pub(super) flows: MapData,
     pub(super) residues: MapData,
     pub(super) refusals: MapData,
+    pub(super) changes: HashMap<MapData, u64, Change>,
     pub(super) flows_max: usize,
     pub(super) links: Links,
     outcomes: Vec<Outcome>,
@@ -180,9 +181,9 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
     Ok(Kernel {
         policies: Some(policies),
         watched,
+        names: Some(Names::take(&mut ebpf, file_sources.resolved())?),
         file_sources,
         unheard: (!options.own_files).then(std::process::id),
-        names: Some(Names::take(&mut ebpf)?),
         files: take_typed(&mut ebpf, "FILES")?,
         turns: take_typed(&mut ebpf, "TURNS")?,
         events: take_typed(&mut ebpf, "EVENTS")?,
@@ -192,6 +193,7 @@ pub fn load_object(object: &[u8], options: &Options) -> Result<Kernel, LoadError
         flows: take_hash(&mut ebpf, "FLOWS")?,
         residues: take_hash(&mut ebpf, "RESIDUES")?,
         refusals: take_hash(&mut ebpf, "REFUSALS")?,
+        changes: take_typed(&mut ebpf, "CHANGES")?,
         flows_max: options.flows_max as usize,
         ebpf,
         links,
@@ -268,6 +270,7 @@ fn check_sizes(ebpf: &Ebpf) -> Result<(), LoadError> {
         ("REFUSALS", size_of::<RefusalKey>(), size_of::<RefusalValue>()),
         ("FIRST", size_of::<i32>(), size_of::<FirstFlow>()),
         ("NAMES", size_of::<NameKey>(), size_of::<u32>()),
+        ("LINKED", size_of::<ProgramKey>(), size_of::<u32>()),
     ];
     for (name, key, value) in expected {
         let (Some(Map::HashMap(data)) | Some(Map::SkStorage(data))) = ebpf.map(name) else {

@@ -48,6 +48,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("FILE_INODE", "file", "f_inode"),
     ("INODE_INO", "inode", "i_ino"),
     ("INODE_SB", "inode", "i_sb"),
+    ("INODE_NLINK", "inode", "i_nlink"),
     ("SB_DEV", "super_block", "s_dev"),
     ("SKC_FAMILY", "sock_common", "skc_family"),
     ("SKC_STATE", "sock_common", "skc_state"),
@@ -83,6 +84,7 @@ const FIELDS: &[(&str, &str, &str)] = &[
     ("DENTRY_NAME", "dentry", "d_name"),
     // Another name since Linux 6.15.
     ("DENTRY_INAME", "dentry", "d_iname|d_shortname"),
+    ("DENTRY_INODE", "dentry", "d_inode"),
     ("OPEN_FLAGS", "open_flags", "open_flag"),
     ("OPEN_LOOKUP", "open_flags", "lookup_flags"),
     ("FILENAME_NAME", "filename", "name"),
@@ -96,12 +98,13 @@ const FIELDS: &[(&str, &str, &str)] = &[
 /// Sizes that the programs need.
 const SIZES: &[(&str, &str)] = &[("UPID_SIZE", "upid"), ("REGS_SIZE", "pt_regs")];
 
-/// Where the first three arguments of a system call are, also when it returns.
+/// Where the first four arguments of a system call are, also when it returns.
 #[cfg(target_arch = "x86_64")]
-const ARGUMENTS: [(&str, &str, u32); 3] = [("REGS_0", "di", 0), ("REGS_1", "si", 0), ("REGS_2", "dx", 0)];
+const ARGUMENTS: [(&str, &str, u32); 4] =
+    [("REGS_0", "di", 0), ("REGS_1", "si", 0), ("REGS_2", "dx", 0), ("REGS_3", "r10", 0)];
 #[cfg(not(target_arch = "x86_64"))]
-const ARGUMENTS: [(&str, &str, u32); 3] =
-    [("REGS_0", "orig_x0", 0), ("REGS_1", "regs", 8), ("REGS_2", "regs", 16)];
+const ARGUMENTS: [(&str, &str, u32); 4] =
+    [("REGS_0", "orig_x0", 0), ("REGS_1", "regs", 8), ("REGS_2", "regs", 16), ("REGS_3", "regs", 24)];
 
 /// Helpers that programs use where they are there: the global that says so, and the helper's function.
 const HELPERS: [(&str, &str); 3] = [

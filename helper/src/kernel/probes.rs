@@ -239,9 +239,9 @@ pub static PROBES: [Probe; 19] = [
     },
 ];
 
-/// The probes of opened files. Unlike the others they are ways to see the same: the best that works is used, see
-/// [`FileProbe`](super::files::FileProbe).
-pub(super) static FILE_PROBES: [Probe; 5] = [
+/// The probes of opened and changed files. Unlike the others they are ways to see the same: the best that works is
+/// used, see [`FileProbe`](super::files::FileProbe).
+pub(super) static FILE_PROBES: [Probe; 15] = [
     Probe {
         program: "file_looked_up",
         hook: Hook::Exit("do_filp_open"),
@@ -287,7 +287,63 @@ pub(super) static FILE_PROBES: [Probe; 5] = [
         replacement: "",
         cost: "opens by io_uring are not counted",
     },
+    Probe {
+        program: "file_changed",
+        hook: Hook::Perf {
+            group: "syscalls",
+            names: &[
+                "sys_exit_unlinkat",
+                "sys_exit_unlink",
+                "sys_exit_renameat2",
+                "sys_exit_renameat",
+                "sys_exit_rename",
+                "sys_exit_fchmodat2",
+                "sys_exit_fchmodat",
+                "sys_exit_chmod",
+                "sys_exit_truncate",
+            ],
+        },
+        since: "5.8",
+        capability: CHANGED,
+        replacement: "",
+        cost: "removals, renames, changes of modes and of lengths that fail are not seen",
+    },
+    Probe {
+        // After the one above: the old name first.
+        program: "file_renamed",
+        hook: Hook::Perf {
+            group: "syscalls",
+            names: &["sys_exit_renameat2", "sys_exit_renameat", "sys_exit_rename"],
+        },
+        since: "5.8",
+        capability: CHANGED,
+        replacement: "",
+        cost: "the new names of renames that fail are not seen",
+    },
+    change("file_unlink_ends", "vfs_unlink", true),
+    change("file_unlink_begins", "security_path_unlink", false),
+    change("file_rename_ends", "vfs_rename", true),
+    change("file_rename_begins", "security_path_rename", false),
+    change("file_chmod_ends", "chmod_common", true),
+    change("file_chmod_begins", "security_path_chmod", false),
+    change("file_truncate_ends", "vfs_truncate", true),
+    change("file_truncate_begins", "vfs_truncate", false),
 ];
+
+const CHANGED: &str = "changed files";
+
+/// One of the two programs that see a change as the kernel makes it. Those of the end are attached first: what begins
+/// is kept until it ends.
+const fn change(program: &'static str, function: &'static str, at_return: bool) -> Probe {
+    Probe {
+        program,
+        hook: Hook::Probe { function, at_return },
+        since: "5.8",
+        capability: CHANGED,
+        replacement: "tracepoint syscalls",
+        cost: "changes by io_uring and by 32-bit programs are not seen, and paths are those that were asked for",
+    }
+}
 
 /// What became of a probe.
 #[derive(Clone, Debug)]

@@ -12,7 +12,7 @@ use sekhmet_common::time::Timestamp;
 
 use crate::{
     bus::Outlet,
-    engine::input::{Change, Effect, IdentityRequest, Input, Keep, NameFilter},
+    engine::input::{Change, Effect, IdentityRequest, Input, Keep, NameFilter, ProgramKey},
 };
 
 /// How often what has gathered is published.
@@ -22,6 +22,15 @@ pub const TICK: Duration = Duration::from_millis(250);
 pub trait Fold: Send + 'static {
     /// Takes in one input and says what should be done.
     fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect>;
+}
+
+/// What the source of opened files is to look for.
+#[derive(Debug)]
+pub enum LookFor {
+    /// These names, and no others.
+    Names(Arc<[NameFilter]>),
+    /// These files by all their names, or no longer.
+    Links(Vec<(ProgramKey, bool)>),
 }
 
 /// The ends of every channel between the engine and the rest of the helper.
@@ -46,8 +55,8 @@ pub struct Edges {
     pub outlet: Outlet,
     /// Told whether anybody watches.
     pub watched: Box<dyn FnMut(bool) + Send>,
-    /// Told which names to look for in the paths of opened files.
-    pub names: Box<dyn FnMut(Arc<[NameFilter]>) + Send>,
+    /// Told which names to look for in the paths of opened files, and which files.
+    pub names: Box<dyn FnMut(LookFor) + Send>,
     /// Closed when the helper should end.
     pub stop: Receiver<()>,
 }
@@ -109,7 +118,8 @@ impl Edges {
                 Err(TrySendError::Disconnected(_)) => tracing::trace!("nobody identifies processes"),
             },
             Effect::Watched(watched) => (self.watched)(watched),
-            Effect::WatchNames(names) => (self.names)(names),
+            Effect::WatchNames(names) => (self.names)(LookFor::Names(names)),
+            Effect::WatchLinks(links) => (self.names)(LookFor::Links(links)),
             // There is room for as many as the engine has under way.
             Effect::Change(change) => {
                 if self.changes.try_send(change).is_err() {

@@ -1,6 +1,6 @@
 //! Chooses what feeds the engine: the kernel's own events, or polling where they cannot be had.
 
-use std::{io, sync::Arc, thread};
+use std::{io, thread};
 
 use crossbeam_channel::{Sender, bounded};
 use sekhmet_common::{
@@ -9,10 +9,10 @@ use sekhmet_common::{
 };
 
 use crate::{
-    engine::input::{Input, NameFilter, StatusReport},
+    engine::input::{Input, StatusReport},
     kernel::{self, INTERVAL_ALONE, INTERVAL_WATCHED, Kernel, Names, Reader, policy::Policies},
     reduced, rights,
-    run::RunError,
+    run::{RunError, owner::LookFor},
 };
 
 /// The programs without which there is nobody to name.
@@ -33,8 +33,8 @@ pub(super) struct Source {
     pub(super) policies: Option<Policies>,
     /// Told whether anybody watches.
     pub(super) watched: Box<dyn FnMut(bool) + Send>,
-    /// Told which names to look for in the paths of opened files.
-    pub(super) names: Box<dyn FnMut(Arc<[NameFilter]>) + Send>,
+    /// Told which names to look for in the paths of opened files, and which files.
+    pub(super) names: Box<dyn FnMut(LookFor) + Send>,
 }
 
 /// Starts the best source there is, and gives back the rights that were needed for it. To be called before any
@@ -127,12 +127,21 @@ fn watch_kernel(mut kernel: Kernel, seen: &Sender<Input>) -> io::Result<Source> 
     })
 }
 
-/// Tells the kernel programs which names to look for.
-fn look_for(names: Option<Names>) -> Box<dyn FnMut(Arc<[NameFilter]>) + Send> {
+/// Tells the kernel programs which names to look for, and which files.
+fn look_for(names: Option<Names>) -> Box<dyn FnMut(LookFor) + Send> {
     let Some(mut names) = names else { return Box::new(|_names| {}) };
-    Box::new(move |filters| {
-        if let Err(error) = names.set(&filters) {
-            tracing::error!(%error, count = filters.len(), "not every watched file is looked for");
+    Box::new(move |wanted| match wanted {
+        LookFor::Names(filters) => {
+            if let Err(error) = names.set(&filters) {
+                tracing::error!(%error, count = filters.len(), "not every watched file is looked for");
+            }
+        }
+        LookFor::Links(links) => {
+            for (file, is_watched) in links {
+                if let Err(error) = names.link(file, is_watched) {
+                    tracing::error!(%error, "not every watched file is recognised by its other names");
+                }
+            }
         }
     })
 }

@@ -35,6 +35,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
             random::rounds(number(1).unwrap_or(100), number(2).unwrap_or(1000) as usize)
         }
         Some("stranger") => jail::stranger(&arguments[1]),
+        Some("vandal") => jail::vandal(&arguments[1]),
         Some("gone") => jail::gone(&arguments[1], &arguments[2]),
         Some("jail") => jail::jail(&arguments[1]),
         Some("once") => victim::once(&arguments[1..].join(" ")),

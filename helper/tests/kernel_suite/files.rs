@@ -1,6 +1,8 @@
-//! Opened files: each access whose path has a name that is looked for is told once, with path, way and result.
+//! Files that are opened or changed: each access whose path has a name that is looked for is told once, with path, way
+//! and result.
 
 mod calls;
+mod changes;
 pub(crate) mod jail;
 
 use std::{
@@ -53,6 +55,8 @@ pub(crate) fn each_source(tap: &mut Tap, options: &Options) {
             continue;
         }
         for outcome in kernel.file_outcomes() {
+            let name = format!("files by {probe}: {} is attached", outcome.probe.program);
+            tap.check(&name, outcome.attached(), outcome.refused.as_deref().unwrap_or_default());
             let count = outcome.verified_instructions.unwrap_or(0);
             tap.note(&format!("{}: {count} instructions verified", outcome.probe.program));
         }
@@ -102,6 +106,7 @@ impl<'a> Files<'a> {
         self.plain();
         self.ways();
         self.failures();
+        self.changes();
         self.odd_names();
         self.changes_of_names();
         std::env::set_current_dir(before).unwrap();
@@ -314,6 +319,7 @@ impl<'a> Files<'a> {
         let good = matches!(&told[..], [sight] if sight.result == Outcome(libc::EACCES as u16)
             && !sight.is_resolved && sight.path.as_bytes() == path.as_os_str().as_bytes());
         self.check("somebody else is refused", good, &told);
+        self.refused();
         let folder = self.folder.to_string_lossy().into_owned();
         let told = self.child(&["gone", &folder, NAME], Path::new("/"));
         let good = matches!(&told[..], [.., sight] if sight.result == Outcome(libc::ENOENT as u16)

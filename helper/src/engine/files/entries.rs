@@ -136,6 +136,11 @@ impl Engine {
         let last = after.keys().next_back().map_or(0, |id| id.0);
         entries.revision = list.revision;
         entries.next_id = list.next_id.max(FIRST_ADDED.0).max(last.saturating_add(1));
+        let is_same = |id: EntryId| match (before.get(&id), after.get(&id)) {
+            (Some(before), Some(after)) => after.enabled && before.pattern == after.pattern,
+            _ => false,
+        };
+        self.files.links.retain(is_same);
         entries.all = after;
         let names = self.files.matcher.names();
         self.files.matcher = Matcher::new(entries.all.values());

@@ -1,4 +1,4 @@
-//! The names that the kernel programs look for in the paths of opened files.
+//! The names that the kernel programs look for in the paths of files, and the files that they know by all their names.
 
 use std::collections::HashSet;
 
@@ -7,11 +7,12 @@ use aya::{
     maps::{Array, HashMap, MapData, MapError},
 };
 use sekhmet_common::kernel::{
-    NAME_MAX, NAMES_MAX, NameKey, SUFFIX, Sieve, first_bytes, suffix_bit, tail, whole_bit,
+    LINKS_MAX, NAME_MAX, NAMES_MAX, NameKey, ProgramKey, SUFFIX, Sieve, first_bytes, suffix_bit, tail,
+    whole_bit,
 };
 
 use crate::{
-    engine::input::NameFilter,
+    engine::input::{self, NameFilter},
     kernel::load::{LoadError, take_typed},
 };
 
@@ -21,6 +22,9 @@ pub enum NamesError {
     /// There are too many.
     #[error("{0} names are more than the {NAMES_MAX} that can be looked for")]
     TooMany(usize),
+    /// More files are to be known by all their names than can be.
+    #[error("more than {LINKS_MAX} files cannot be known by all their names")]
+    TooManyLinks,
     /// The kernel refused.
     #[error("the kernel refused: {0}")]
     Map(#[from] MapError),
@@ -30,18 +34,23 @@ pub enum NamesError {
 pub struct Names {
     sieve: Array<MapData, Sieve>,
     names: HashMap<MapData, NameKey, u32>,
+    linked: HashMap<MapData, ProgramKey, u32>,
     /// What stands in both.
     now: HashSet<NameKey>,
+    links: HashSet<ProgramKey>,
     bits: Box<Sieve>,
 }
 
 impl Names {
-    pub(in crate::kernel) fn take(ebpf: &mut Ebpf) -> Result<Self, LoadError> {
+    /// `resolved` goes into the sieve as it is.
+    pub(in crate::kernel) fn take(ebpf: &mut Ebpf, resolved: u32) -> Result<Self, LoadError> {
         Ok(Self {
             sieve: take_typed(ebpf, "SIEVE")?,
             names: take_typed(ebpf, "NAMES")?,
+            linked: take_typed(ebpf, "LINKED")?,
             now: HashSet::new(),
-            bits: Box::default(),
+            links: HashSet::new(),
+            bits: Box::new(Sieve { resolved, ..Sieve::default() }),
         })
     }
 
@@ -59,7 +68,8 @@ impl Names {
         for key in wanted.difference(&self.now) {
             self.names.insert(key, 0, 0)?;
         }
-        let bits = sieve(&wanted);
+        let (links, resolved) = (self.bits.links, self.bits.resolved);
+        let bits = Box::new(Sieve { links, resolved, ..*sieve(&wanted) });
         self.write(join(&bits, &self.bits))?;
         self.write(bits)?;
         for key in self.now.difference(&wanted) {
@@ -72,7 +82,36 @@ impl Names {
         Ok(())
     }
 
-    /// Does once, without any effect, what [`set`](Self::set) does.
+    /// Tells of a file by whatever of its names it is asked for (`is_watched`), or no longer.
+    ///
+    /// # Errors
+    /// [`NamesError`]; then nothing has changed.
+    pub fn link(&mut self, file: input::ProgramKey, is_watched: bool) -> Result<(), NamesError> {
+        let key = ProgramKey { device: file.device, reserved: 0, inode: file.inode };
+        if self.links.contains(&key) == is_watched {
+            return Ok(());
+        }
+        if is_watched {
+            if self.links.len() >= LINKS_MAX {
+                return Err(NamesError::TooManyLinks);
+            }
+            self.linked.insert(key, 0, 0)?;
+            self.links.insert(key);
+        } else {
+            match self.linked.remove(&key) {
+                Err(error) if !is_gone(&error) => return Err(error.into()),
+                _ => self.links.remove(&key),
+            };
+        }
+        // It matters only whether there is one.
+        let links = u32::from(!self.links.is_empty());
+        if links != self.bits.links {
+            self.write(Box::new(Sieve { links, ..*self.bits }))?;
+        }
+        Ok(())
+    }
+
+    /// Does once, without any effect, what [`set`](Self::set) and [`link`](Self::link) do.
     ///
     /// # Errors
     /// What the kernel says.
@@ -81,6 +120,9 @@ impl Names {
         let nobody = NameKey { length: 0, name: [0; 32] };
         self.names.insert(nobody, 0, 0)?;
         self.names.remove(&nobody)?;
+        let nothing = ProgramKey { device: 0, reserved: 0, inode: 0 };
+        self.linked.insert(nothing, 0, 0)?;
+        self.linked.remove(&nothing)?;
         self.write(self.bits.clone())?;
         Ok(())
     }

@@ -15,11 +15,20 @@ use rustix::{
 
 /// The tracepoints that are used: group and name. The service manager hands over a file for each, called as they are
 /// with a dot between; `packaging/sekhmet.service` lists the same.
-const USED: [(&str, &str); 4] = [
+const USED: [(&str, &str); 13] = [
     ("syscalls", "sys_exit_open"),
     ("syscalls", "sys_exit_openat"),
     ("syscalls", "sys_exit_openat2"),
     ("syscalls", "sys_exit_creat"),
+    ("syscalls", "sys_exit_unlink"),
+    ("syscalls", "sys_exit_unlinkat"),
+    ("syscalls", "sys_exit_rename"),
+    ("syscalls", "sys_exit_renameat"),
+    ("syscalls", "sys_exit_renameat2"),
+    ("syscalls", "sys_exit_chmod"),
+    ("syscalls", "sys_exit_fchmodat"),
+    ("syscalls", "sys_exit_fchmodat2"),
+    ("syscalls", "sys_exit_truncate"),
 ];
 
 /// Where the file system of tracing is mounted, if it is.

@@ -7,6 +7,7 @@ use sekhmet_common::{
 };
 
 use super::Worker;
+use crate::kernel::load::Kernel;
 
 /// What the rules' programs, or those of opened files, promise.
 const RULES: &str = "every rule in force";
@@ -26,8 +27,8 @@ pub(super) const GAPS: [(u32, &str, &str); 6] = [
         "sockets are not blocked as they should be: the kernel has no memory for them",
     ),
     (stat::REFUSAL_MAP_FULL, RULES, "refusals are not told: there are too many different ones"),
-    (stat::FILE_UNREADABLE, FILES, "failed opens are not told: their paths could not be read"),
-    (stat::FILE_OPENINGS_FULL, FILES, "opens are not told: there are too many at a time"),
+    (stat::FILE_UNREADABLE, FILES, "accesses are not told: their paths could not be read"),
+    (stat::FILE_OPENINGS_FULL, FILES, "accesses are not told: there are too many at a time"),
 ];
 
 impl Worker {
@@ -42,8 +43,21 @@ impl Worker {
                     self.outbox.set_coverage(self.kernel.mode(), self.kernel.sources());
                 }
                 *told = count;
+                if *counter == stat::FILE_OPENINGS_FULL {
+                    forget_changes(&mut self.kernel);
+                }
             }
         }
+    }
+}
+
+/// Makes room for changes of files: what was forbidden has no end, and stays if no system call ended either. A change is
+/// under way for microseconds, so hardly any other is lost.
+fn forget_changes(kernel: &mut Kernel) {
+    let begun: Vec<u64> = kernel.changes.keys().filter_map(Result::ok).collect();
+    for task in begun {
+        // It may have ended meanwhile.
+        let _gone = kernel.changes.remove(&task);
     }
 }
 

@@ -1,10 +1,14 @@
-//! The ways to open files that no library has.
+//! The ways to open and change files that no library has.
 #![expect(unsafe_code, reason = "raw system calls")]
 
 use std::{
     ffi::CString,
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 /// open(2), for reading.
@@ -29,6 +33,17 @@ fn call(number: libc::c_long, path: &str) -> io::Result<OwnedFd> {
     }
     // SAFETY: the call returned a new descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).unwrap_or(-1)) })
+}
+
+/// truncate(2).
+pub(crate) fn truncate(path: &Path, length: i64) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path is a string with an end mark that outlives the call.
+    if unsafe { libc::truncate(path.as_ptr(), length) } < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Has io_uring(7) open a file for reading; what it answers: a descriptor, or a negative errno.

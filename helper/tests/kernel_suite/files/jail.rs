@@ -1,16 +1,35 @@
 //! Children that open files as somebody else or from somewhere else.
 
-use std::{fs, fs::File, path::Path, process::ExitCode};
+use std::{fs, fs::File, os::unix::fs::PermissionsExt, path::Path, process::ExitCode};
 
 use rustix::{
     mount::{MountPropagationFlags, mount_bind, mount_change},
     thread::{UnshareFlags, set_thread_res_gid, set_thread_res_uid, unshare_unsafe},
 };
 
-use super::NAME;
+use super::{NAME, calls};
 
 /// `stranger PATH`: opens it as nobody.
 pub(crate) fn stranger(path: &str) -> ExitCode {
+    become_nobody();
+    if File::open(path).is_err() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// `vandal PATH`: does everything to it as nobody, and opens it at last.
+pub(crate) fn vandal(path: &str) -> ExitCode {
+    become_nobody();
+    let path = Path::new(path);
+    let refused = [
+        fs::remove_file(path).is_err(),
+        fs::rename(path, path.with_extension("away")).is_err(),
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).is_err(),
+        calls::truncate(path, 0).is_err(),
+        File::open(path).is_err(),
+    ];
+    if refused == [true; 5] { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn become_nobody() {
     let nobody = 65_534;
     set_thread_res_gid(
         rustix::process::Gid::from_raw(nobody),
@@ -20,7 +39,6 @@ pub(crate) fn stranger(path: &str) -> ExitCode {
     .unwrap();
     let uid = rustix::process::Uid::from_raw(nobody);
     set_thread_res_uid(uid, uid, uid).unwrap();
-    if File::open(path).is_err() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// `gone FOLDER NAME`: opens it from a folder that is removed.

@@ -18,8 +18,11 @@ use crate::{
     report::Report,
 };
 
-/// Opens in every way.
+/// Opens and changes in every way.
 const OPENS: &str = include_str!("files/opens.py");
+
+/// Removes, moves, and more.
+const VANDAL: &str = "rm -f \"$1\"; mv \"$1\" \"$2\"; chmod 777 \"$1\"; truncate -s 0 \"$1\"; true";
 
 /// The whole story. Needs root, so that it can be somebody else, and strace.
 pub(crate) fn files(checker: &Checker, report: &mut Report) -> Result<()> {
@@ -50,18 +53,36 @@ fn programs(checker: &Checker, place: &Place, entry: u64, report: &mut Report) -
     let mut keygen = Command::new("ssh-keygen");
     keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key);
     ensure!(keygen.status().context("ssh-keygen")?.success(), "no key was made");
-    let cases: [(&str, Vec<OsString>); 5] = [
+    let cases: [(&str, Vec<OsString>); 6] = [
         ("cat, one file three times and another", {
             let (one, two) = (place.file("plain"), place.file("sub/deep"));
             vec!["cat".into(), one.clone(), one.clone(), one, two]
         }),
         ("ssh-keygen -y", vec!["ssh-keygen".into(), "-y".into(), "-f".into(), key]),
-        ("a Python script that opens in every way", vec![python, "-c".into(), OPENS.into(), watched, beside]),
+        (
+            "a Python script that opens and changes in every way",
+            vec![python, "-c".into(), OPENS.into(), watched, beside],
+        ),
         (
             "another user, who may not",
             [
                 &as_nobody[..],
                 &["sh".into(), "-c".into(), "cat \"$@\"; true".into(), "sh".into(), place.file("secret")],
+            ]
+            .concat(),
+        ),
+        (
+            "another user, who may change nothing",
+            [
+                &as_nobody[..],
+                &[
+                    "sh".into(),
+                    "-c".into(),
+                    VANDAL.into(),
+                    "sh".into(),
+                    place.file("plain"),
+                    place.file("away"),
+                ],
             ]
             .concat(),
         ),
@@ -85,7 +106,7 @@ fn ring(checker: &Checker, place: &Place, report: &mut Report) -> Result<()> {
         let said =
             line.and_then(|line| line["cost"].as_str()).ok_or("the coverage tells nothing of files")?;
         let mut parts = said.split("; ");
-        let part = parts.find(|part| part.contains("io_uring")).ok_or_else(|| said.to_owned())?;
+        let part = parts.find(|part| part.contains("opens by io_uring")).ok_or_else(|| said.to_owned())?;
         let number = part.strip_suffix(" opens by io_uring could not be resolved").unwrap_or("0");
         number.parse().map_err(|_none| said.to_owned())
     };

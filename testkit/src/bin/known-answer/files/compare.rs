@@ -25,8 +25,8 @@ struct Known {
     name: String,
 }
 
-/// How accesses are told that change names and modes: by sources that can see them.
-const CHANGES: [&str; 3] = ["unlink", "rename", "chmod"];
+/// Other names of a watched file, in the folder that nobody watches: it is known by the time that they are opened.
+const LINKS: [&str; 2] = ["hard", "hard-later"];
 
 /// What a run of programs has to be shown as, and nothing else.
 pub(super) fn compare(
@@ -38,45 +38,27 @@ pub(super) fn compare(
     report: &mut Report,
 ) {
     let folder = [place.watched.as_os_str().as_bytes(), b"/"].concat();
-    let other = place.beside.join("hard");
-    let is_watched = |call: &&Call| call.path.starts_with(&folder);
-    let opens: Vec<&Call> = truth.iter().filter(is_watched).filter(|c| is_open(c)).collect();
-    // What a source may see or not; the coverage says which.
-    let more: Vec<&Call> = truth
-        .iter()
-        .filter(|c| is_watched(c) && !is_open(c) || c.path == other.as_os_str().as_bytes())
-        .collect();
-    let (opens, more) = (known(&opens), known(&more));
+    let links = LINKS.map(|name| place.beside.join(name));
+    let is_link = |path: &[u8]| links.iter().any(|link| link.as_os_str().as_bytes() == path);
+    let is_watched = |call: &&Call| call.path.starts_with(&folder) || is_link(&call.path);
+    let wanted = known(&truth.iter().filter(is_watched).collect::<Vec<_>>());
     let pids: BTreeSet<u64> = truth.iter().map(|call| call.pid.into()).collect();
-    let mut told = 0;
     let result = until_ok(|| {
         let shown = checker.list("files")?;
         let shown: Vec<&Value> = shown
             .iter()
             .filter(|line| line["process"]["pid"].as_u64().is_some_and(|pid| pids.contains(&pid)))
             .collect();
-        told = shown.iter().filter(|line| more.contains_key(&key(line))).count();
-        differences(&shown, entry, &opens, &more)
+        differences(&shown, entry, &wanted)
     });
-    let total: u64 = opens.values().map(|known| known.count).sum();
-    report.check(&format!("{what}: {total} opens of {} kinds, and nothing else", opens.len()), result);
-    if !more.is_empty() {
-        report.note(&format!(
-            "changes of names and modes, and opens under other names, that were told: {told} of {}",
-            more.len()
-        ));
-    }
+    let total: u64 = wanted.values().map(|known| known.count).sum();
+    report.check(&format!("{what}: {total} accesses of {} kinds, and nothing else", wanted.len()), result);
 }
 
 /// What is shown of these processes.
 pub(super) fn of_processes(checker: &Checker, calls: &[Call]) -> Result<Vec<Value>, String> {
     let is_theirs = |line: &Value| calls.iter().any(|call| line["process"]["pid"] == call.pid);
     Ok(checker.list("files")?.into_iter().filter(is_theirs).collect())
-}
-
-fn is_open(call: &Call) -> bool {
-    // A file that is emptied by its path was not opened; strace says so, the list says the same word for both.
-    !(CHANGES.contains(&call.access) || call.is_by_path)
 }
 
 fn known(calls: &[&Call]) -> BTreeMap<Key, Known> {
@@ -96,23 +78,16 @@ fn key(line: &Value) -> Key {
     (line["process"]["pid"].as_u64().unwrap_or_default(), word("path"), word("access"), word("result"))
 }
 
-fn differences(
-    shown: &[&Value],
-    entry: u64,
-    opens: &BTreeMap<Key, Known>,
-    more: &BTreeMap<Key, Known>,
-) -> Result<(), String> {
+fn differences(shown: &[&Value], entry: u64, wanted: &BTreeMap<Key, Known>) -> Result<(), String> {
     let mut counts = BTreeMap::<Key, u64>::new();
     let mut wrong = Vec::new();
     for line in shown {
         let key = key(line);
-        let Some(known) = opens.get(&key).or_else(|| more.get(&key)) else {
+        let Some(known) = wanted.get(&key) else {
             wrong.push(format!("did not happen: {line}"));
             continue;
         };
-        if opens.contains_key(&key) {
-            *counts.entry(key).or_default() += line["count"].as_u64().unwrap_or_default();
-        }
+        *counts.entry(key).or_default() += line["count"].as_u64().unwrap_or_default();
         let requested = line["requested_path"].as_str();
         if requested.is_some_and(|path| !known.requested.contains(path)) {
             wrong.push(format!("asked for otherwise ({:?}): {line}", known.requested));
@@ -124,7 +99,7 @@ fn differences(
             wrong.push(format!("another entry ({entry}): {line}"));
         }
     }
-    for (key, known) in opens {
+    for (key, known) in wanted {
         match counts.get(key) {
             Some(count) if *count == known.count => {}
             count => wrong.push(format!("{} times, shown {}: {key:?}", known.count, count.unwrap_or(&0))),
@@ -152,7 +127,6 @@ mod tests {
             requested: b"a".into(),
             access: "read",
             result: "ok".into(),
-            is_by_path: false,
         }
     }
 
@@ -167,8 +141,7 @@ mod tests {
     fn what_is_missing_double_or_invented_is_found() {
         let calls = [call("/w/a"), call("/w/a"), call("/w/b")];
         let truth = known(&calls.iter().collect::<Vec<_>>());
-        let judge =
-            |shown: &[Value]| differences(&shown.iter().collect::<Vec<_>>(), 3, &truth, &BTreeMap::new());
+        let judge = |shown: &[Value]| differences(&shown.iter().collect::<Vec<_>>(), 3, &truth);
         assert_eq!(judge(&[line("/w/a", 2), line("/w/b", 1)]), Ok(()));
         assert_eq!(judge(&[line("/w/a", 1), line("/w/b", 1), line("/w/a", 1)]), Ok(()), "apart by a second");
         assert!(judge(&[line("/w/a", 2)]).unwrap_err().contains("1 times, shown 0"));

@@ -6,6 +6,7 @@ Beside it, in the folder that is the second argument, lies what nobody watches.
 import ctypes
 import os
 import sys
+import time
 
 watched, beside = (os.fsencode(argument) for argument in sys.argv[1:3])
 libc = ctypes.CDLL(None, use_errno=True)
@@ -84,9 +85,38 @@ touch(watched, os.O_WRONLY | os.O_TMPFILE)
 
 # What happens to names and modes.
 os.chmod(watched + b"/made", 0o640)
+os.chmod(b"made", 0o600, dir_fd=here)
 os.truncate(watched + b"/made", 0)
 os.rename(watched + b"/made", watched + b"/renamed")
+os.rename(b"renamed", b"away", src_dir_fd=here)
+os.rename(b"away", b"sub/../back", dst_dir_fd=here)
+os.rename(watched + b"/back", watched + b"/renamed")
 os.unlink(watched + b"/renamed")
+touch(watched + b"/made", os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+os.unlink(b"made", dir_fd=here)
+
+# And what does not.
+for fails in (
+    lambda: os.unlink(watched + b"/missing"),
+    lambda: os.unlink(watched + b"/sub"),
+    lambda: os.unlink(b"plain/below", dir_fd=here),
+    lambda: os.rename(watched + b"/missing", watched + b"/other"),
+    lambda: os.rename(watched + b"/plain", watched + b"/sub"),
+    lambda: os.rename(beside + b"/missing", watched + b"/other"),
+    lambda: os.chmod(watched + b"/missing", 0o600),
+    lambda: os.truncate(watched + b"/missing", 0),
+    lambda: os.truncate(watched + b"/sub", 0),
+):
+    try:
+        fails()
+    except OSError:
+        pass
+
+# Another name of a file, made after it was seen by its own.
+touch(watched + b"/plain")
+os.link(watched + b"/plain", beside + b"/hard-later")
+time.sleep(1.5)
+touch(beside + b"/hard-later", os.O_RDWR)
 
 # A folder that is gone while somebody is in it.
 os.mkdir(watched + b"/gone")

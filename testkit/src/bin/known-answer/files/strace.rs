@@ -24,8 +24,6 @@ pub(super) struct Call {
     pub(super) access: &'static str,
     /// `ok` or the error's name.
     pub(super) result: String,
-    /// Whether it was emptied by its path, and not opened.
-    pub(super) is_by_path: bool,
 }
 
 /// Runs a program under strace and gives what it and its children did with files, in order for each process.
@@ -81,19 +79,8 @@ impl Reading {
 
     fn call(&mut self, name: &str, arguments: &str, result: &str) -> Result<Vec<Call>> {
         let atoms = atoms(arguments)?;
-        let folder = atoms.iter().find_map(|atom| match atom {
-            Atom::Folder { is_current, path } => Some((*is_current, path.clone())),
-            Atom::Text(_) => None,
-        });
-        let mut texts = atoms.iter().filter_map(|atom| match atom {
-            Atom::Text(text) => Some(text),
-            Atom::Folder { .. } => None,
-        });
-        if let Some((true, path)) = &folder {
-            self.folder.clone_from(path);
-        }
-        let Some(requested) = texts.next() else { return Ok(Vec::new()) };
-        let base = folder.map_or(self.folder.clone(), |(_, path)| path);
+        let mut names = self.names(&atoms).into_iter();
+        let Some((base, requested)) = names.next() else { return Ok(Vec::new()) };
         let is_ok = !result.starts_with('-');
         let access = match name {
             "execve" | "execveat" if is_ok => {
@@ -108,12 +95,14 @@ impl Reading {
             "creat" => "truncate",
             "open" | "openat" | "openat2" => opened(arguments),
             "truncate" => "truncate",
+            // A folder is removed.
+            "unlinkat" if arguments.contains("AT_REMOVEDIR") => return Ok(Vec::new()),
             "unlink" | "unlinkat" => "unlink",
             "rename" | "renameat" | "renameat2" => "rename",
             "chmod" | "fchmodat" | "fchmodat2" => "chmod",
             _ => return Ok(Vec::new()),
         };
-        let call = |requested: &Vec<u8>| -> Result<Call> {
+        let call = |(base, requested): (Vec<u8>, &Vec<u8>)| -> Result<Call> {
             let in_root = arguments.contains("RESOLVE_IN_ROOT");
             let asked = if in_root {
                 absolute(&base, &[b".", &requested[..]].concat())
@@ -134,11 +123,28 @@ impl Reading {
                 requested: requested.clone(),
                 access,
                 result,
-                is_by_path: name == "truncate",
             })
         };
-        let second = if access == "rename" { texts.next() } else { None };
-        [Some(requested), second].into_iter().flatten().map(call).collect()
+        let second = if access == "rename" { names.next() } else { None };
+        [Some((base, requested)), second].into_iter().flatten().map(call).collect()
+    }
+
+    /// The strings, each with the folder that stands before it, or the one in which the process is.
+    fn names<'a>(&mut self, atoms: &'a [Atom]) -> Vec<(Vec<u8>, &'a Vec<u8>)> {
+        let mut base = None;
+        let mut names = Vec::new();
+        for atom in atoms {
+            match atom {
+                Atom::Folder { is_current, path } => {
+                    if *is_current {
+                        self.folder.clone_from(path);
+                    }
+                    base = Some(path);
+                }
+                Atom::Text(text) => names.push((base.unwrap_or(&self.folder).clone(), text)),
+            }
+        }
+        names
     }
 }
 
@@ -235,6 +241,8 @@ mod tests {
              rename(\"\\x61\", \"\\x2f\\x62\") = -1 EXDEV (Invalid cross-device link)\n\
              newfstatat(3<\\x2f\\x77>, \"\", {st_mode=S_IFREG}, AT_EMPTY_PATH) = 0\n\
              openat2(3<\\x2f\\x77>, \"\\x2f\\x6e\", {flags=O_RDONLY, resolve=RESOLVE_IN_ROOT}, 24) = -1 ENOENT (No)\n\
+             renameat2(AT_FDCWD<\\x2f\\x77>, \"\\x61\", 3<\\x2f\\x64>, \"\\x62\", 0) = 0\n\
+             unlinkat(AT_FDCWD<\\x2f\\x77>, \"\\x61\", AT_REMOVEDIR) = 0\n\
              +++ exited with 0 +++\n",
         );
         let expected = [
@@ -244,6 +252,8 @@ mod tests {
             ("/w/a", "rename", "EXDEV"),
             ("/b", "rename", "EXDEV"),
             ("/w/n", "read", "ENOENT"),
+            ("/w/a", "rename", "ok"),
+            ("/d/b", "rename", "ok"),
         ];
         let expected: Vec<_> =
             expected.map(|(path, access, result)| ("cat".into(), path.into(), access, result.into())).into();
