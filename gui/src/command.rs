@@ -42,6 +42,8 @@ pub enum Command {
     Unwatch(EntryId),
     /// Switch an entry on, or off.
     SwitchEntry(EntryId),
+    /// Switch these entries, which have a name in common, on, or off.
+    SwitchGroup(String, Vec<EntryId>, bool),
     /// Open the entry of an access in the editor, with its reader among those that are expected.
     Expect(AccessId),
     /// Tell the desktop of unexpected readers, or do not.
@@ -144,8 +146,12 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
             Command::Unblock(id) => unblock(id, model, link),
             Command::Undo => undo(model, link),
             Command::Watch => watch(model, link),
-            Command::Unwatch(id) => change(id, Requests::unwatch, model, link),
+            Command::Unwatch(id) => {
+                let uid = model.uid;
+                change(id, |requests, entry| requests.unwatch(entry, uid), model, link);
+            }
             Command::SwitchEntry(id) => change(id, Requests::switch, model, link),
+            Command::SwitchGroup(name, ids, on) => switch_group(&name, ids, on, model, link),
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             choice => choose(choice, model),
         }
@@ -214,6 +220,7 @@ fn choose(command: Command, model: &mut Model) {
         | Command::Watch
         | Command::Unwatch(_)
         | Command::SwitchEntry(_)
+        | Command::SwitchGroup(..)
         | Command::Quit => {}
     }
 }
@@ -239,8 +246,21 @@ fn unblock(id: RuleId, model: &mut Model, link: &mut dyn Link) {
 
 fn watch(model: &mut Model, link: &mut dyn Link) {
     let form = std::mem::take(&mut model.screen.form);
-    let wish = model.requests.watch(&form);
+    let replaced = form.replaces.and_then(|id| model.live().mirror().entry(id)).cloned();
+    let wish = model.requests.watch(&form, replaced.as_ref());
     ask(wish, model, link);
+}
+
+/// Asks for those that are not yet as wished; what is being changed is left to its own request.
+fn switch_group(name: &str, ids: Vec<EntryId>, on: bool, model: &mut Model, link: &mut dyn Link) {
+    let mirror = model.live().mirror();
+    let differs = |id: &EntryId| mirror.entry(*id).is_some_and(|entry| entry.enabled != on);
+    let ids: Vec<EntryId> =
+        ids.into_iter().filter(|id| differs(id) && !model.requests.is_changing(*id)).collect();
+    if !ids.is_empty() {
+        let wish = model.requests.switch_all(name, ids, on);
+        ask(wish, model, link);
+    }
 }
 
 fn change(

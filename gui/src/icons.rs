@@ -80,8 +80,6 @@ pub const WATCHLIST: &str = "\u{eadc}";
 pub const EDIT: &str = "\u{e3b4}";
 /// Adds something.
 pub const ADD: &str = "\u{e3d4}";
-/// A switch that is off, and on.
-pub const SWITCH: [&str; 2] = ["\u{e674}", "\u{e676}"];
 /// A remote was reached.
 pub const REACHED: &str = "\u{eb5a}";
 /// Bytes were sent.
