@@ -6,6 +6,7 @@ use sekhmet_common::event::Event;
 
 use crate::{
     command::{self, Commands},
+    dump::Dumper,
     link::{Link, Update},
     model::{Model, status::Status},
     notify::{Desktop, Silent},
@@ -26,6 +27,7 @@ pub struct App {
     preferences: Preferences,
     previewer: Option<Previewer>,
     screenshot: Option<Screenshot>,
+    dumper: Option<Dumper>,
     unfold: u8,
     select: Option<String>,
 }
@@ -56,6 +58,7 @@ impl App {
                 .screenshot
                 .as_ref()
                 .map(|path| Screenshot::new(path.clone(), settings.after())),
+            dumper: settings.dump.as_ref().map(|path| Dumper::new(ctx, path.clone())),
             unfold: settings.unfold(),
             select: settings.select.clone(),
         }
@@ -212,6 +215,7 @@ impl App {
         command::run(commands, &mut self.model, self.link.as_mut(), &ctx);
         self.preferences.keep(self.model.alerts.is_on());
         self.take_picture(&ctx);
+        self.write_down(&ctx);
         ctx.request_repaint_after(self.next_repaint());
     }
 
@@ -233,6 +237,15 @@ impl App {
         // A little after the second, when its last counters have come in.
         let left = 1_050_000_000 - into_second;
         Duration::from_nanos(u64::try_from(left).unwrap_or(1_000_000_000))
+    }
+
+    fn write_down(&mut self, ctx: &egui::Context) {
+        let Some(dumper) = &self.dumper else { return };
+        let size = ctx.content_rect().size();
+        if let Err(error) = dumper.write(&self.model, &self.shown, [size.x as usize, size.y as usize]) {
+            tracing::error!(%error, "what the window shows could not be written down");
+            self.dumper = None;
+        }
     }
 
     fn take_picture(&mut self, ctx: &egui::Context) {

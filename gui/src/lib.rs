@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod command;
+pub mod dump;
 pub mod icons;
 pub mod link;
 pub mod model;

@@ -67,7 +67,7 @@ fn unexpected_readers_stand_first_and_say_what_came_after() {
     assert!(w.has("~/.npmrc, npm token, file, unexpected reader, severity high, read, 2 times, last "));
     assert!(w.has("after that 1 new host"));
     assert!(
-        w.has("~/.aws/credentials, cloud key, file, unexpected reader, severity high, not found, 1 times")
+        w.has("~/.aws/credentials, cloud key, file, unexpected reader, severity high, not found, 1 time")
     );
     assert!(w.has("Firefox, program, expected reader, severity high, read, write, 9 times"));
     assert!(w.has("Watching 12 entries in 7 groups"));
@@ -337,6 +337,7 @@ fn entries_are_switched_and_changed() {
     );
 }
 
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
 fn entry_of(id: u32) -> Entry {
     secrets::entries().into_iter().find(|e| e.id == EntryId(id)).expect("the entry")
 }

@@ -323,10 +323,9 @@ pub fn row(
     last: &str,
     after: &str,
 ) -> String {
-    format!(
-        "{name}, {what}, severity {severity}, {access}, {} times, last {last}, after that {after}",
-        numbers::count(times)
-    )
+    let unit = if times == 1 { "time" } else { "times" };
+    let times = numbers::count(times);
+    format!("{name}, {what}, severity {severity}, {access}, {times} {unit}, last {last}, after that {after}")
 }
 
 /// What a row is.
