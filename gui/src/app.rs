@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use sekhmet_common::event::Event;
 
 use crate::{
-    command::{self, Commands},
+    command::{self, Command, Commands},
     dump::Dumper,
     link::{Link, Update},
-    model::{Model, status::Status},
-    notify::{Desktop, Silent},
+    model::{Model, screen::Lens, status::Status},
+    notify::{Chosen, Desktop, Silent},
     preferences::Preferences,
     preview::Previewer,
     screenshot::{Progress, Screenshot},
@@ -46,6 +46,7 @@ impl App {
         }
         model.screen.local = settings.local;
         model.home = std::env::var("HOME").ok().filter(|home| home.starts_with('/') && home.len() > 1);
+        model.saves_to = crate::evidence::folder();
         model.uid = rustix::process::getuid().as_raw();
         Self {
             model,
@@ -89,6 +90,23 @@ impl App {
             self.receive();
         } else {
             self.update();
+        }
+        self.heed_desktop(ctx);
+    }
+
+    /// Goes where a click on a notification leads, and brings the window before the person.
+    fn heed_desktop(&mut self, ctx: &egui::Context) {
+        let mut commands = Commands::default();
+        for Chosen(about) in self.desktop.chosen() {
+            commands.push(Command::SetLens(Lens::Secrets));
+            if let Some(id) = about {
+                commands.push(Command::ShowAccess(id));
+            }
+        }
+        if !commands.is_empty() {
+            command::run(commands, &mut self.model, self.link.as_mut(), ctx);
+            ctx.send_viewport_cmd(egui::ViewportCommand::Minimized(false));
+            ctx.send_viewport_cmd(egui::ViewportCommand::Focus);
         }
     }
 

@@ -9,6 +9,7 @@ use sekhmet_common::{
 mod lens;
 
 use crate::{
+    evidence::{self, Evidence},
     link::Link,
     model::{
         Model,
@@ -19,6 +20,7 @@ use crate::{
         tree::{Node, Row},
         watch::Form,
     },
+    text::secrets as words,
 };
 
 /// One wish, pushed while drawing and carried out after the frame.
@@ -86,6 +88,8 @@ pub enum Command {
     SetTheme(egui::ThemePreference),
     /// Put text on the clipboard.
     Copy(String),
+    /// Save evidence in the person's folder.
+    SaveEvidence(Evidence),
     /// Try at once to reach the helper.
     Retry,
     /// Ask for the programs of other users too.
@@ -136,6 +140,7 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
             Command::Retry => link.retry(),
             Command::ShowAll => link.show_all(),
             Command::Copy(text) => ctx.copy_text(text),
+            Command::SaveEvidence(evidence) => save(&evidence, model),
             Command::SetTheme(theme) => ctx.set_theme(theme),
             Command::Block(choice) => block(&choice, model, link),
             Command::BlockAtOnce(node) => {
@@ -211,6 +216,7 @@ fn choose(command: Command, model: &mut Model) {
         Command::DismissNotice => model.requests.dismiss(),
         Command::SetTheme(_)
         | Command::Copy(_)
+        | Command::SaveEvidence(_)
         | Command::Retry
         | Command::ShowAll
         | Command::Block(_)
@@ -222,6 +228,17 @@ fn choose(command: Command, model: &mut Model) {
         | Command::SwitchEntry(_)
         | Command::SwitchGroup(..)
         | Command::Quit => {}
+    }
+}
+
+fn save(evidence: &Evidence, model: &mut Model) {
+    let saved = model.saves_to.clone().ok_or_else(|| std::io::ErrorKind::NotFound.into());
+    match saved.and_then(|folder| evidence::save(&folder, model.live().now(), evidence)) {
+        Ok(path) => {
+            let path = model.path(&sekhmet_common::display::Text::from(path.to_string_lossy().as_ref()));
+            model.requests.tell(words::saved(&path), false);
+        }
+        Err(error) => model.requests.tell(words::not_saved(&error.to_string()), true),
     }
 }
 

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod command;
 pub mod dump;
+pub mod evidence;
 pub mod icons;
 pub mod link;
 pub mod model;

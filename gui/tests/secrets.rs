@@ -18,7 +18,7 @@ use sekhmet_gui::{
         screen::Lens,
         tree::Node,
     },
-    notify::{Desktop, Notification},
+    notify::{Chosen, Desktop, Notification},
     preferences::Preferences,
 };
 
@@ -447,12 +447,77 @@ fn a_reader_is_expected_from_its_evidence() {
 }
 
 #[derive(Clone, Default)]
-struct Told(Rc<RefCell<Vec<Notification>>>);
+struct Told(Rc<RefCell<Vec<Notification>>>, Rc<RefCell<Vec<Chosen>>>);
 
 impl Desktop for Told {
     fn notify(&mut self, notification: Notification) {
         self.0.borrow_mut().push(notification);
     }
+
+    fn chosen(&mut self) -> Vec<Chosen> {
+        std::mem::take(&mut self.1.borrow_mut())
+    }
+}
+
+#[test]
+fn a_click_on_a_notification_leads_to_the_access() {
+    let told = Told::default();
+    let mut w = Window::desktop([1440.0, 900.0], Box::new(told.clone()), Preferences::default());
+    w.harness.state_mut().model_mut().home = Some("/home/ana".into());
+    w.tell(Update::Connected);
+    w.hand.0.borrow_mut().now = scene::at(160);
+    w.tell(Update::Events(
+        secrets::woven_into(scene::events()).into_iter().filter(|e| e.at() <= scene::at(160)).collect(),
+    ));
+    told.1.borrow_mut().push(Chosen(Some(AccessId(5))));
+    w.step();
+    assert_eq!(w.harness.state().model().screen.lens, Lens::Secrets);
+    assert!(w.has("Inspector: ~/.npmrc"));
+    // What is no longer listed, or was told of many, leads to the lens.
+    for chosen in [Chosen(None), Chosen(Some(AccessId(999)))] {
+        w.key(Key::Num1);
+        told.1.borrow_mut().push(chosen);
+        w.step();
+        assert_eq!(w.harness.state().model().screen.lens, Lens::Secrets);
+    }
+}
+
+#[test]
+fn evidence_is_saved_to_be_read_and_for_programs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut w = lens();
+    w.harness.state_mut().model_mut().saves_to = Some(folder.path().into());
+    row(&mut w, "~/.npmrc");
+    w.click("Save evidence");
+    assert!(w.has("The evidence is in ") && w.has("and beside it as JSON."));
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.path()).expect("the folder").map(|f| f.expect("a file").path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 2, "{files:?}");
+    let json = std::fs::read_to_string(&files[0]).expect("the lines");
+    let line: serde_json::Value = serde_json::from_str(&json).expect("one line of JSON");
+    assert_eq!((&line["id"], &line["path"]), (&5.into(), &"/home/ana/.npmrc".into()));
+    assert_eq!((&line["process"]["id"], &line["label"]), (&211.into(), &"npm token".into()));
+    assert_eq!((&line["first_time"], &line["contacts"][0]["flow"]), (&true.into(), &47.into()));
+    let text = std::fs::read_to_string(&files[1]).expect("the text");
+    assert!(
+        text.starts_with("/home/ana/.npmrc  npm token\npostinstall.js read this file. 0.8 s later "),
+        "{text}"
+    );
+    assert!(
+        text.contains("After does not mean because.") && text.contains("first contact, 0.8 s after"),
+        "{text}"
+    );
+    w.harness.get_by_label("Copy evidence as JSON").click();
+    let copied = (0..3).any(|_| {
+        w.harness.step();
+        let commands = &w.harness.output().platform_output.commands;
+        commands.iter().any(|c| matches!(c, egui::OutputCommand::CopyText(t) if *t == json))
+    });
+    assert!(copied);
+    w.harness.state_mut().model_mut().saves_to = Some(folder.path().join("nowhere"));
+    w.click("Save evidence");
+    assert!(w.has("The evidence was not saved: "));
 }
 
 #[test]

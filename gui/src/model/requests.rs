@@ -195,6 +195,11 @@ impl Requests {
         }
     }
 
+    /// Says something that was done here, or was not.
+    pub fn tell(&mut self, text: String, failed: bool) {
+        self.say(text, false, failed);
+    }
+
     fn say(&mut self, text: String, undo: bool, failed: bool) {
         self.notice = Some(Notice { text, undo, failed, until: Instant::now() + NOTICE });
     }

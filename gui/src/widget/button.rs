@@ -114,10 +114,12 @@ pub fn switch(ui: &Ui, centre: egui::Pos2, id: Id, on: Option<bool>, label: &str
     let ink = if response.hovered() { p.text } else { p.text2 };
     let track = Rect::from_center_size(centre, vec2(22.0, 12.0));
     let knob = track.center() + vec2(on.map_or(0.0, |on| if on { 5.0 } else { -5.0 }), 0.0);
-    let fill = if on == Some(true) { ink } else { egui::Color32::TRANSPARENT };
-    painter.rect(track, 6.0, fill, Stroke::new(1.0, ink), StrokeKind::Inside);
+    painter.rect_stroke(track, 6.0, Stroke::new(1.0, ink), StrokeKind::Inside);
     match on {
-        Some(true) => painter.circle_filled(knob, 3.5, p.bg),
+        Some(true) => {
+            painter.rect_filled(track, 6.0, ink);
+            painter.circle_filled(knob, 3.5, p.bg)
+        }
         Some(false) => painter.circle_filled(knob, 3.0, ink),
         // Neither end: a bar in the middle, as in a check box that is neither.
         None => painter.rect_filled(Rect::from_center_size(knob, vec2(8.0, 2.0)), 0.0, ink),

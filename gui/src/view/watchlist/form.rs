@@ -32,7 +32,7 @@ pub(super) fn show(
 ) -> f32 {
     let p = palette(ui.ctx());
     // Room for the preview only while there is one; typing moves nothing.
-    let height = if model.screen.form.pattern.is_empty() { 176.0 } else { 224.0 };
+    let height = if model.screen.form.pattern.is_empty() { 190.0 } else { 238.0 };
     let card =
         Rect::from_min_size(pos2(rect.left() + PAD, rect.top()), vec2(rect.width() - 2.0 * PAD, height));
     ui.painter().rect(card, 6.0, p.panel, Stroke::new(1.0, p.line), StrokeKind::Inside);

@@ -156,7 +156,7 @@ impl Columns {
             let label = words::switch_group(&name, on, entries.len());
             let hint = words::switch_group_hint(on, entries.len());
             let at = pos2(self.switch, middle);
-            if button::switch(ui, at, id("group switch"), state, &label, &hint).clicked() {
+            if button::switch(ui, at, id("group-switch"), state, &label, &hint).clicked() {
                 let ids = entries.iter().map(|entry| entry.id).collect();
                 commands.push(Command::SwitchGroup(name, ids, state != Some(true)));
             }
