@@ -8,7 +8,7 @@ use std::{
 };
 
 use egui::accesskit;
-use sekhmet_common::file::ContactReason;
+use sekhmet_common::file::{ContactReason, Outcome};
 use serde::Serialize;
 
 use crate::{
@@ -67,7 +67,7 @@ struct Secret {
     access_ids: Vec<u64>,
     entry: u32,
     label: String,
-    results: Vec<String>,
+    results: Vec<Outcome>,
     times: u64,
     first_time: bool,
     after: Vec<After>,
@@ -160,7 +160,7 @@ fn secret(row: &crate::model::secrets::rows::Row, model: &Model) -> Option<Secre
         access_ids: row.accesses.iter().map(|id| id.0).collect(),
         entry: entry.0,
         label: model.entry_label(*entry),
-        results: row.results.iter().map(ToString::to_string).collect(),
+        results: row.results.iter().copied().collect(),
         times: row.times,
         first_time: row.first_time,
         after: contacts

@@ -144,6 +144,11 @@ pub fn files(n: usize) -> String {
     number_of(n, "file", "files")
 }
 
+/// How many processes of a program were readers.
+pub fn processes(n: usize) -> String {
+    number_of(n, "process", "processes")
+}
+
 /// Beside the heading of the expected readers.
 pub fn no_attention(programs: usize) -> String {
     format!("{}, no attention needed", number_of(programs, "program", "programs"))

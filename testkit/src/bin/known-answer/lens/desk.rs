@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
 /// A window without graphics hardware on a busy machine takes its time.
@@ -35,8 +35,17 @@ impl Desk {
             ensure!(Instant::now() < deadline, "the window shows nothing");
             thread::sleep(Duration::from_millis(100));
         }
-        let found = xdotool(&["search", "--onlyvisible", "--name", "^Sekhmet$"])?;
-        desk.id = found.lines().next().context("no window of this name")?.to_owned();
+        // It draws before it is there for everybody.
+        desk.id = loop {
+            match xdotool(&["search", "--onlyvisible", "--name", "^Sekhmet$"]) {
+                Ok(found) if !found.trim().is_empty() => {
+                    break found.lines().next().unwrap_or_default().to_owned();
+                }
+                Ok(_) | Err(_) if Instant::now() < deadline => thread::sleep(Duration::from_millis(100)),
+                Ok(_) => bail!("no window of this name"),
+                Err(error) => return Err(error),
+            }
+        };
         Ok(desk)
     }
 
@@ -79,7 +88,8 @@ impl Desk {
 
     /// Moves the pointer to where it holds and marks nothing, and takes a picture.
     pub(super) fn picture(&self, file: &Path) -> Result<()> {
-        xdotool(&["mousemove", "--window", &self.id, "4", "4"])?;
+        let bottom = self.read().ok().and_then(|dump| dump["size"][1].as_u64()).unwrap_or_default();
+        xdotool(&["mousemove", "--window", &self.id, "4", &bottom.saturating_sub(8).to_string()])?;
         thread::sleep(Duration::from_millis(1500));
         let mut import = Command::new("import");
         import.args(["-window", &self.id]).arg(file);
