@@ -74,7 +74,7 @@ impl Form {
             }
         }
         for reader in &mut draft.expected {
-            if let Some(old) = entry.expected.iter().find(|old| old.shown() == reader.shown()) {
+            if let Some(old) = entry.expected.iter().find(|old| old.shown().as_bytes() == reader.as_bytes()) {
                 *reader = old.clone();
             }
         }
