@@ -1,5 +1,5 @@
 //! Notifications against a server on a real bus that does what the Desktop Notifications Specification 1.2 says.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{
     collections::HashMap,
