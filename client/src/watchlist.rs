@@ -3,7 +3,7 @@
 //! Each change names the revision of the list that it is about. Entries keep their numbers, so that a change about a
 //! number means the same after somebody else's change: [`change`] then looks once more and says it again, once.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use sekhmet_common::{
     bus::{
@@ -13,6 +13,7 @@ use sekhmet_common::{
     display::Text,
     watch::{Entry, EntryDraft, EntryId, Owner, Severity},
 };
+use tokio::time::sleep;
 use zbus::{Connection, OwnedVariant, Variant, proxy, proxy::CacheProperties};
 
 use crate::command::{CommandError, blocking, judge, strange};
@@ -62,7 +63,14 @@ pub enum Change {
     Remove(EntryId),
     /// Make an entry another one.
     Set(EntryId, Settings),
+    /// Make the same of several, one after the other. The first that is refused ends it; what was done before stays.
+    SetAll(Vec<EntryId>, Settings),
+    /// Bring back one that was removed, under a new number. It becomes the caller's own unless it was everybody's.
+    Restore(Entry),
 }
+
+/// How often a helper that has too much to do is asked again, and after which pause.
+const AGAIN: (u32, Duration) = (20, Duration::from_millis(250));
 
 /// What is to be different about an entry; what is nothing stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,23 +115,84 @@ pub fn get_blocking(address: Option<&str>) -> Result<List, CommandError> {
 }
 
 /// Changes the watchlist; the change is in force when this returns. With `interactive`, polkit may ask the person at
-/// the screen. Gives the number of the entry that it was about.
+/// the screen. Gives the number of the entry that it was about, of several the last one.
 ///
 /// # Errors
-/// [`CommandError`].
+/// [`CommandError`]; of several changes [`CommandError::Failed`] if some were done.
 pub async fn change(
     connection: &Connection,
     change: &Change,
     interactive: bool,
 ) -> Result<EntryId, CommandError> {
     let helper = proxy(connection).await?;
-    let revision = list(&helper).await?.revision;
-    match change_at(&helper, revision, change, interactive).await {
-        Err(CommandError::Changed(_)) => {
-            let revision = list(&helper).await?.revision;
-            change_at(&helper, revision, change, interactive).await
+    let mut revision = list(&helper).await?.revision;
+    let steps = steps(change);
+    let all = steps.len();
+    let mut last = None;
+    for (done, step) in steps.into_iter().enumerate() {
+        match change_patiently(&helper, &mut revision, &step, interactive).await {
+            Ok(id) => last = Some(id),
+            Err(error) if done == 0 => return Err(error),
+            Err(error) => {
+                let text = format!("{done} of {all} entries were changed and the others were not: {error}");
+                return Err(CommandError::Failed(text));
+            }
         }
-        result => result,
+    }
+    let last = last.ok_or_else(|| CommandError::Invalid("there is nothing to be changed".into()))?;
+    if let Change::Restore(Entry { enabled: false, .. }) = change {
+        let off = Change::Set(last, Settings { enabled: Some(false), ..Settings::default() });
+        change_patiently(&helper, &mut revision, &off, interactive)
+            .await
+            .map_err(|error| CommandError::Failed(format!("it is back, and switched on: {error}")))?;
+    }
+    Ok(last)
+}
+
+/// What is asked of the helper, one by one.
+fn steps(change: &Change) -> Vec<Change> {
+    match change {
+        Change::SetAll(ids, wanted) => ids.iter().map(|id| Change::Set(*id, wanted.clone())).collect(),
+        Change::Restore(entry) => {
+            let draft = EntryDraft {
+                pattern: entry.pattern.clone(),
+                label: entry.label.clone(),
+                group: entry.group.clone(),
+                severity: entry.severity,
+                expected: entry.expected.clone(),
+            };
+            vec![Change::Add { draft, is_system: !matches!(entry.owner, Owner::User(_)) }]
+        }
+        one => vec![one.clone()],
+    }
+}
+
+/// One change. Somebody else's change in between is looked at once; a helper with too much to do gets time.
+async fn change_patiently(
+    helper: &WatchlistProxy<'_>,
+    revision: &mut u64,
+    change: &Change,
+    interactive: bool,
+) -> Result<EntryId, CommandError> {
+    let (mut left, mut is_first) = (AGAIN.0, true);
+    loop {
+        match change_at(helper, *revision, change, interactive).await {
+            // Each change makes the next revision; if it does not, the helper says so.
+            Ok(id) => {
+                *revision = revision.saturating_add(1);
+                return Ok(id);
+            }
+            Err(CommandError::Changed(_)) if is_first => {
+                is_first = false;
+                *revision = list(helper).await?.revision;
+            }
+            // An entry more than there may be is too much after a pause, too.
+            Err(CommandError::LimitsExceeded(_)) if left > 0 && matches!(change, Change::Set(..)) => {
+                left -= 1;
+                sleep(AGAIN.1).await;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -144,6 +213,8 @@ async fn change_at(
         (Change::Set(id, wanted), true) => {
             helper.set_interactively(revision, id.0, &set(wanted)).await.map(|()| id.0)
         }
+        // Taken apart before it comes to this.
+        (Change::SetAll(..) | Change::Restore(_), _) => return Err(strange()),
     };
     done.map(EntryId).map_err(judge)
 }

@@ -17,7 +17,7 @@ use sekhmet_common::{
     process::ProcessId,
     rule::RuleId,
     time::Timestamp,
-    watch::{EntryDraft, EntryId, Severity},
+    watch::{Entry, EntryDraft, EntryId, Owner, Severity},
     wire,
 };
 use sekhmet_testkit::{
@@ -231,6 +231,79 @@ async fn commands_are_run_while_the_stream_goes_on() {
     assert_eq!(
         said,
         ["AddEntry expected= pattern=~/demo/** severity=high", "SetEntry 1 severity=low interactive"]
+    );
+}
+
+fn entry(id: u32) -> Entry {
+    Entry {
+        id: EntryId(id),
+        pattern: format!("/etc/{id}.key").into(),
+        label: "keys".into(),
+        group: "demo".into(),
+        severity: Severity::High,
+        expected: Vec::new(),
+        owner: Owner::Default,
+        enabled: true,
+    }
+}
+
+/// A player whose watchlist has entries with these numbers.
+async fn watching(bus: &TestBus, ids: &[u32]) -> Player {
+    let at = Timestamp(1);
+    let mut events = snapshot("1");
+    let end = events.pop();
+    events.extend(ids.iter().map(|id| Event::WatchEntryAdded { at, entry: entry(*id) }));
+    events.extend(end);
+    Player::start(bus, &events).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_is_switched_entry_by_entry_until_one_is_refused() {
+    let bus = TestBus::start().unwrap();
+    let player = watching(&bus, &[1, 2, 3]).await;
+    let (link, updates) = link(&bus, Request::default());
+    until(&updates, connected);
+    let off = Settings { enabled: Some(false), ..Settings::default() };
+    let switch = |ids: &[u32]| {
+        let ids = ids.iter().copied().map(EntryId).collect();
+        link.command(Command::Watchlist(Change::SetAll(ids, off.clone())), true).unwrap()
+    };
+    // Somebody else is faster once; nothing is said twice to an entry that was switched.
+    player.will_change(1);
+    let all = switch(&[1, 2, 3]);
+    assert_eq!(until(&updates, done), (all, Ok(Outcome::Entry(EntryId(3)))));
+    let said: Vec<String> =
+        [1, 1, 2, 3].iter().map(|n| format!("SetEntry {n} enabled=false interactive")).collect();
+    assert_eq!(player.commands(), said);
+    let some = switch(&[1, 9, 3]);
+    let (answered, result) = until(&updates, done);
+    assert_eq!(answered, some);
+    let Err(CommandError::Failed(text)) = result else { panic!("{result:?}") };
+    assert!(text.starts_with("1 of 3 entries were changed and the others were not: "), "{text}");
+    assert!(!player.commands().last().unwrap().contains("SetEntry 3"), "the first refusal ends it");
+    let none = switch(&[9]);
+    let refused = CommandError::UnknownId("refused by the player".into());
+    assert_eq!(until(&updates, done), (none, Err(refused)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_comes_back_as_it_was() {
+    let bus = TestBus::start().unwrap();
+    let player = watching(&bus, &[4]).await;
+    let (link, updates) = link(&bus, Request::default());
+    until(&updates, connected);
+    let own = Entry { owner: Owner::User(1000), pattern: "~/a".into(), enabled: false, ..entry(7) };
+    for (entry, id) in [(Entry { owner: Owner::System, ..entry(8) }, 5), (own, 6)] {
+        let back = link.command(Command::Watchlist(Change::Restore(entry)), false).unwrap();
+        assert_eq!(until(&updates, done), (back, Ok(Outcome::Entry(EntryId(id)))));
+    }
+    assert_eq!(
+        player.commands(),
+        [
+            "AddEntry expected= group=demo label=keys owner=system pattern=/etc/8.key severity=high",
+            "AddEntry expected= group=demo label=keys pattern=~/a severity=high",
+            "SetEntry 6 enabled=false",
+        ]
     );
 }
 

@@ -28,6 +28,8 @@ pub mod file;
 #[cfg(feature = "user")]
 pub mod flow;
 #[cfg(feature = "user")]
+pub mod lines;
+#[cfg(feature = "user")]
 pub mod log;
 #[cfg(feature = "user")]
 pub mod mirror;

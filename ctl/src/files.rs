@@ -3,58 +3,19 @@
 use std::time::Duration;
 
 use sekhmet_common::{
-    display::Text,
-    file::{Access as Asked, AccessId, Contact, ContactId, ContactReason, FileAccess, Outcome},
-    flow::FlowId,
+    file::{Contact, FileAccess},
+    lines::AccessLine,
     mirror::Mirror,
-    process::ProcessId,
     time::Timestamp,
-    watch::{EntryId, Severity},
 };
-use serde::Serialize;
 
 use crate::{
     moment::Clock,
     numbers::count,
-    objects::{Owner, Remote},
     output::{Failure, Output},
     session::Access,
     table::{Align, Table},
 };
-
-/// One line of `files --json`.
-#[derive(Debug, Serialize)]
-struct Line<'a> {
-    id: AccessId,
-    process: Option<Owner<'a>>,
-    path: &'a Text,
-    requested_path: Option<&'a Text>,
-    entry: EntryId,
-    severity: Severity,
-    access: Asked,
-    result: Outcome,
-    count: u64,
-    at: Timestamp,
-    first_time: bool,
-    last_at: Timestamp,
-    expected: bool,
-    label: Option<&'a Text>,
-    mount_ns: Option<u32>,
-    contacts: Vec<After<'a>>,
-}
-
-/// A remote that was reached after the access.
-#[derive(Debug, Serialize)]
-struct After<'a> {
-    id: ContactId,
-    process: ProcessId,
-    pid: Option<u32>,
-    flow: FlowId,
-    remote: Remote<'a>,
-    reason: ContactReason,
-    at: Timestamp,
-    tx_bytes: u64,
-}
 
 /// Shows every listed access, the oldest first; with a time, only those that went on within it.
 pub(crate) fn run(access: &Access, json: bool, since: Option<Duration>) -> Result<(), Failure> {
@@ -65,46 +26,13 @@ pub(crate) fn run(access: &Access, json: bool, since: Option<Duration>) -> Resul
     let mut output = Output::new();
     if json {
         for access in listed {
-            output.json(&line(&mirror, access))?;
+            let (process, contacts) = (mirror.process(access.process), mirror.contacts_after(access.id));
+            output.json(&AccessLine::new(&mirror, access, process, contacts))?;
         }
     } else {
         output.table(&table(&mirror, listed))?;
     }
     output.flush()
-}
-
-fn line<'a>(mirror: &'a Mirror, a: &'a FileAccess) -> Line<'a> {
-    Line {
-        id: a.id,
-        process: mirror.process(a.process).map(Owner::new),
-        path: &a.path,
-        requested_path: a.requested_path.as_ref(),
-        entry: a.entry,
-        severity: a.severity,
-        access: a.access,
-        result: a.result,
-        count: a.count,
-        at: a.at,
-        first_time: a.first_time,
-        last_at: a.last_at,
-        expected: a.expected,
-        label: mirror.entry(a.entry).map(|entry| &entry.label),
-        mount_ns: a.mount_ns,
-        contacts: mirror.contacts_after(a.id).map(|contact| after(mirror, contact)).collect(),
-    }
-}
-
-fn after<'a>(mirror: &Mirror, c: &'a Contact) -> After<'a> {
-    After {
-        id: c.id,
-        process: c.process,
-        pid: mirror.process(c.process).map(|process| process.pid),
-        flow: c.flow,
-        remote: Remote::new(c.remote, c.remote_name.as_ref()),
-        reason: c.reason,
-        at: c.at,
-        tx_bytes: c.tx_bytes,
-    }
 }
 
 fn table<'a>(mirror: &Mirror, accesses: impl Iterator<Item = &'a FileAccess>) -> Table {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use sekhmet_common::{
     flow::{Direction, EndReason, Flow, FlowId, FlowState, Protocol},
+    lines::{Owner, Remote},
     mirror::Mirror,
     time::Timestamp,
 };
@@ -11,7 +12,6 @@ use serde::Serialize;
 
 use crate::{
     numbers::bytes,
-    objects::{Owner, Remote},
     output::{Failure, Output},
     session::Access,
     table::{Align, Table},

@@ -9,7 +9,6 @@ mod flows;
 mod kinds;
 mod moment;
 mod numbers;
-mod objects;
 mod output;
 mod ps;
 mod record;

@@ -10,13 +10,16 @@ use std::{cell::RefCell, io, process::ExitCode, rc::Rc, time::Instant};
 use egui_kittest::Harness;
 use sekhmet_common::{
     event::{Event, FlowCounters, TRAFFIC_FLOWS_MAX},
-    flow::{Counters, FlowId},
+    file::{ACCESSES_MAX, Access, AccessId, Contact, ContactId, ContactReason, FileAccess, Outcome},
+    flow::{Counters, Endpoint, FlowId},
+    process::ProcessId,
     time::Timestamp,
+    watch::{Entry, EntryId, Owner, Severity},
 };
 use sekhmet_gui::{
     app::App,
     link::{Link, Update},
-    settings::Settings,
+    settings::{LensChoice, Settings},
 };
 
 #[path = "../tests/support/scene.rs"]
@@ -38,16 +41,41 @@ struct Look {
     search: &'static str,
     /// One of so many flows moves in a second.
     moving: u64,
+    /// Files that are listed as opened.
+    accesses: u64,
+    /// The page that is looked at.
+    lens: Option<LensChoice>,
     /// Whether the limit applies. With every flow a row of its own there are twice as many rows as flows.
     judged: bool,
 }
 
-const LOOKS: [Look; 5] = [
-    Look { name: "folded", unfold: 0, search: "", moving: 1, judged: true },
-    Look { name: "folded, one in ten moves", unfold: 0, search: "", moving: 10, judged: true },
-    Look { name: "processes unfolded", unfold: 1, search: "", moving: 1, judged: true },
-    Look { name: "search", unfold: 0, search: "tool-1", moving: 1, judged: true },
-    Look { name: "everything unfolded", unfold: 3, search: "", moving: 1, judged: false },
+const PLAIN: Look =
+    Look { name: "folded", unfold: 0, search: "", moving: 1, accesses: 0, lens: None, judged: true };
+
+const LOOKS: [Look; 8] = [
+    PLAIN,
+    Look { name: "folded, one in ten moves", moving: 10, ..PLAIN },
+    Look { name: "processes unfolded", unfold: 1, ..PLAIN },
+    Look { name: "search", search: "tool-1", ..PLAIN },
+    Look {
+        name: "folded, beside as many watched files as are listed",
+        accesses: ACCESSES_MAX as u64,
+        ..PLAIN
+    },
+    Look {
+        name: "as many watched files as are listed",
+        accesses: ACCESSES_MAX as u64,
+        lens: Some(LensChoice::Secrets),
+        ..PLAIN
+    },
+    Look {
+        name: "as many watched files as are listed, search",
+        accesses: ACCESSES_MAX as u64,
+        lens: Some(LensChoice::Secrets),
+        search: "token-1",
+        ..PLAIN
+    },
+    Look { name: "everything unfolded", unfold: 3, judged: false, ..PLAIN },
 ];
 
 #[derive(Clone, Default)]
@@ -79,6 +107,58 @@ fn snapshot(flows: u64) -> Vec<Event> {
             at: scene::at(0),
             flow: scene::flow(i + 1, process, &remote, 443, None),
         });
+    }
+    events
+}
+
+/// As many accesses: half of them expected, every fourth with a host that was reached after. Most programs open few
+/// files, one opens a thousand.
+fn opened(accesses: u64, flows: u64) -> Vec<Event> {
+    let at = scene::at(0);
+    let processes = (flows / FLOWS_EACH).max(1);
+    let entry = Entry {
+        id: EntryId(1),
+        pattern: "/home/ana/work/**/token-*".into(),
+        label: "token".into(),
+        group: "tokens".into(),
+        severity: Severity::High,
+        expected: vec![],
+        owner: Owner::Default,
+        enabled: true,
+    };
+    let mut events = vec![Event::WatchEntryAdded { at, entry }];
+    for i in 0..accesses {
+        let process = if i % 4 == 0 { 1_000 } else { 1_000 + i % processes };
+        let access = FileAccess {
+            id: AccessId(i + 1),
+            process: ProcessId(process),
+            path: format!("/home/ana/work/{}/a folder with a long name/token-{i}", i % 60).as_str().into(),
+            requested_path: None,
+            entry: EntryId(1),
+            severity: Severity::High,
+            access: Access::Read,
+            result: if i % 3 == 0 { Outcome(2) } else { Outcome::OK },
+            count: 1 + i % 5,
+            at,
+            last_at: at,
+            first_time: i % 7 == 0,
+            expected: i % 2 == 0,
+            mount_ns: None,
+        };
+        let contact = (i % 4 == 1).then(|| Contact {
+            id: ContactId(i + 1),
+            access: access.id,
+            read_at: at,
+            process: access.process,
+            flow: FlowId((process - 1_000) * FLOWS_EACH + 1),
+            remote: Endpoint::new(std::net::Ipv4Addr::new(198, 51, 100, (i % 250) as u8).into(), 443),
+            remote_name: None,
+            reason: ContactReason::NewRemote,
+            at,
+            tx_bytes: 4_000 + i,
+        });
+        events.push(Event::FileAccessed { at, access });
+        events.extend(contact.map(|contact| Event::ContactAfter { at, contact }));
     }
     events
 }
@@ -118,13 +198,18 @@ fn figures(times: &[f64]) -> serde_json::Value {
 fn measure(look: &Look, flows: u64, rounds: i64, out: &mut impl io::Write) -> io::Result<bool> {
     let feed = Feed::default();
     let link = feed.clone();
-    let settings =
-        Settings { unfold: Some(look.unfold), search: Some(look.search.to_owned()), ..Settings::default() };
+    let (unfold, search) = (Some(look.unfold), Some(look.search.to_owned()));
+    let settings = Settings { unfold, search, lens: look.lens, ..Settings::default() };
     let mut window: Harness<'_, App> = Harness::builder()
         .with_size([1440.0, 900.0])
         .allow_missing_glyphs()
         .build_eframe(move |creation| App::new(&creation.egui_ctx, Box::new(link), &settings));
-    feed.0.borrow_mut().0.extend([Update::Connected, Update::Events(snapshot(flows))]);
+    let accesses = if look.accesses > 0 { opened(look.accesses, flows) } else { vec![] };
+    feed.0.borrow_mut().0.extend([
+        Update::Connected,
+        Update::Events(snapshot(flows)),
+        Update::Events(accesses),
+    ]);
     window.run_steps(3);
 
     let (mut update, mut layout, mut both, mut wall) = (vec![], vec![], vec![], vec![]);
@@ -148,7 +233,11 @@ fn measure(look: &Look, flows: u64, rounds: i64, out: &mut impl io::Write) -> io
         "look": look.name,
         "flows": flows,
         "rounds": rounds,
-        "rows": window.state().model().tree().rows.len(),
+        "accesses": window.state().model().ledger().secrets().openings().count(),
+        "rows": match look.lens {
+            Some(_) => window.state().model().secrets().rows.len(),
+            None => window.state().model().tree().rows.len(),
+        },
         "update_ms": figures(&update),
         "layout_ms": figures(&layout),
         "update_and_layout_ms": figures(&both),

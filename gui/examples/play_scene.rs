@@ -54,11 +54,10 @@ impl Machine {
     fn edit(&mut self, wish: Wish) -> Vec<Event> {
         let at = self.now();
         match wish {
-            Wish::Watch(draft, replaces) => {
-                let id = replaces.unwrap_or(EntryId(900 + self.rules));
+            Wish::Watch(draft) => {
                 self.rules += 1;
                 let entry = Entry {
-                    id,
+                    id: EntryId(900 + self.rules),
                     label: draft.label_or_pattern(),
                     pattern: draft.pattern,
                     group: draft.group,
@@ -69,9 +68,21 @@ impl Machine {
                 };
                 vec![Event::WatchEntryAdded { at, entry }]
             }
-            Wish::Switch(id, on) => {
-                let entry = self.mirror.entry(id).cloned().map(|entry| Entry { enabled: on, ..entry });
-                entry.into_iter().map(|entry| Event::WatchEntryAdded { at, entry }).collect()
+            Wish::Change(old, draft) => {
+                let entry = Entry {
+                    label: draft.label_or_pattern(),
+                    pattern: draft.pattern,
+                    group: draft.group,
+                    severity: draft.severity,
+                    expected: draft.expected,
+                    ..*old
+                };
+                vec![Event::WatchEntryAdded { at, entry }]
+            }
+            Wish::Restore(entry) => vec![Event::WatchEntryAdded { at, entry: *entry }],
+            Wish::Switch(ids, on) => {
+                let entries = ids.iter().filter_map(|id| self.mirror.entry(*id)).cloned();
+                entries.map(|e| Event::WatchEntryAdded { at, entry: Entry { enabled: on, ..e } }).collect()
             }
             Wish::Unwatch(id) => vec![Event::WatchEntryRemoved { at, id }],
             Wish::Block(_) | Wish::Unblock(_) => vec![],
@@ -81,7 +92,9 @@ impl Machine {
     fn fulfil(&mut self, wish: Wish) -> (Result<Option<RuleId>, String>, Vec<Event>) {
         let at = self.now();
         match wish {
-            Wish::Watch(..) | Wish::Switch(..) | Wish::Unwatch(_) => (Ok(None), self.edit(wish)),
+            Wish::Watch(_) | Wish::Change(..) | Wish::Restore(_) | Wish::Switch(..) | Wish::Unwatch(_) => {
+                (Ok(None), self.edit(wish))
+            }
             Wish::Unblock(id) => {
                 let bound: Vec<ProcessId> = self.mirror.blocked().map(|(id, _)| id).collect();
                 let mut events = vec![Event::RuleRemoved { at, id, end: RuleEnd::Removed }];

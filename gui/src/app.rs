@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use sekhmet_common::event::Event;
 
 use crate::{
-    command::{self, Commands},
+    command::{self, Command, Commands},
+    dump::Dumper,
     link::{Link, Update},
-    model::{Model, status::Status},
-    notify::{Desktop, Silent},
+    model::{Model, screen::Lens, status::Status},
+    notify::{Chosen, Desktop, Silent},
     preferences::Preferences,
     preview::Previewer,
     screenshot::{Progress, Screenshot},
@@ -26,6 +27,7 @@ pub struct App {
     preferences: Preferences,
     previewer: Option<Previewer>,
     screenshot: Option<Screenshot>,
+    dumper: Option<Dumper>,
     unfold: u8,
     select: Option<String>,
 }
@@ -44,6 +46,7 @@ impl App {
         }
         model.screen.local = settings.local;
         model.home = std::env::var("HOME").ok().filter(|home| home.starts_with('/') && home.len() > 1);
+        model.saves_to = crate::evidence::folder();
         model.uid = rustix::process::getuid().as_raw();
         Self {
             model,
@@ -56,6 +59,7 @@ impl App {
                 .screenshot
                 .as_ref()
                 .map(|path| Screenshot::new(path.clone(), settings.after())),
+            dumper: settings.dump.as_ref().map(|path| Dumper::new(ctx, path.clone())),
             unfold: settings.unfold(),
             select: settings.select.clone(),
         }
@@ -86,6 +90,23 @@ impl App {
             self.receive();
         } else {
             self.update();
+        }
+        self.heed_desktop(ctx);
+    }
+
+    /// Goes where a click on a notification leads, and brings the window before the person.
+    fn heed_desktop(&mut self, ctx: &egui::Context) {
+        let mut commands = Commands::default();
+        for Chosen(about) in self.desktop.chosen() {
+            commands.push(Command::SetLens(Lens::Secrets));
+            if let Some(id) = about {
+                commands.push(Command::ShowAccess(id));
+            }
+        }
+        if !commands.is_empty() {
+            command::run(commands, &mut self.model, self.link.as_mut(), ctx);
+            ctx.send_viewport_cmd(egui::ViewportCommand::Minimized(false));
+            ctx.send_viewport_cmd(egui::ViewportCommand::Focus);
         }
     }
 
@@ -212,6 +233,7 @@ impl App {
         command::run(commands, &mut self.model, self.link.as_mut(), &ctx);
         self.preferences.keep(self.model.alerts.is_on());
         self.take_picture(&ctx);
+        self.write_down(&ctx);
         ctx.request_repaint_after(self.next_repaint());
     }
 
@@ -233,6 +255,15 @@ impl App {
         // A little after the second, when its last counters have come in.
         let left = 1_050_000_000 - into_second;
         Duration::from_nanos(u64::try_from(left).unwrap_or(1_000_000_000))
+    }
+
+    fn write_down(&mut self, ctx: &egui::Context) {
+        let Some(dumper) = &self.dumper else { return };
+        let size = ctx.content_rect().size();
+        if let Err(error) = dumper.write(&self.model, &self.shown, [size.x as usize, size.y as usize]) {
+            tracing::error!(%error, "what the window shows could not be written down");
+            self.dumper = None;
+        }
     }
 
     fn take_picture(&mut self, ctx: &egui::Context) {

@@ -9,6 +9,7 @@ use sekhmet_common::{
 mod lens;
 
 use crate::{
+    evidence::{self, Evidence},
     link::Link,
     model::{
         Model,
@@ -19,6 +20,7 @@ use crate::{
         tree::{Node, Row},
         watch::Form,
     },
+    text::secrets as words,
 };
 
 /// One wish, pushed while drawing and carried out after the frame.
@@ -42,6 +44,8 @@ pub enum Command {
     Unwatch(EntryId),
     /// Switch an entry on, or off.
     SwitchEntry(EntryId),
+    /// Switch these entries, which have a name in common, on, or off.
+    SwitchGroup(String, Vec<EntryId>, bool),
     /// Open the entry of an access in the editor, with its reader among those that are expected.
     Expect(AccessId),
     /// Tell the desktop of unexpected readers, or do not.
@@ -84,6 +88,8 @@ pub enum Command {
     SetTheme(egui::ThemePreference),
     /// Put text on the clipboard.
     Copy(String),
+    /// Save evidence in the person's folder.
+    SaveEvidence(Evidence),
     /// Try at once to reach the helper.
     Retry,
     /// Ask for the programs of other users too.
@@ -134,6 +140,7 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
             Command::Retry => link.retry(),
             Command::ShowAll => link.show_all(),
             Command::Copy(text) => ctx.copy_text(text),
+            Command::SaveEvidence(evidence) => save(&evidence, model),
             Command::SetTheme(theme) => ctx.set_theme(theme),
             Command::Block(choice) => block(&choice, model, link),
             Command::BlockAtOnce(node) => {
@@ -144,8 +151,12 @@ pub fn run(commands: Commands, model: &mut Model, link: &mut dyn Link, ctx: &egu
             Command::Unblock(id) => unblock(id, model, link),
             Command::Undo => undo(model, link),
             Command::Watch => watch(model, link),
-            Command::Unwatch(id) => change(id, Requests::unwatch, model, link),
+            Command::Unwatch(id) => {
+                let uid = model.uid;
+                change(id, |requests, entry| requests.unwatch(entry, uid), model, link);
+            }
             Command::SwitchEntry(id) => change(id, Requests::switch, model, link),
+            Command::SwitchGroup(name, ids, on) => switch_group(&name, ids, on, model, link),
             Command::Quit => ctx.send_viewport_cmd(egui::ViewportCommand::Close),
             choice => choose(choice, model),
         }
@@ -205,6 +216,7 @@ fn choose(command: Command, model: &mut Model) {
         Command::DismissNotice => model.requests.dismiss(),
         Command::SetTheme(_)
         | Command::Copy(_)
+        | Command::SaveEvidence(_)
         | Command::Retry
         | Command::ShowAll
         | Command::Block(_)
@@ -214,7 +226,19 @@ fn choose(command: Command, model: &mut Model) {
         | Command::Watch
         | Command::Unwatch(_)
         | Command::SwitchEntry(_)
+        | Command::SwitchGroup(..)
         | Command::Quit => {}
+    }
+}
+
+fn save(evidence: &Evidence, model: &mut Model) {
+    let saved = model.saves_to.clone().ok_or_else(|| std::io::ErrorKind::NotFound.into());
+    match saved.and_then(|folder| evidence::save(&folder, model.live().now(), evidence)) {
+        Ok(path) => {
+            let path = model.path(&sekhmet_common::display::Text::from(path.to_string_lossy().as_ref()));
+            model.requests.tell(words::saved(&path), false);
+        }
+        Err(error) => model.requests.tell(words::not_saved(&error.to_string()), true),
     }
 }
 
@@ -239,8 +263,21 @@ fn unblock(id: RuleId, model: &mut Model, link: &mut dyn Link) {
 
 fn watch(model: &mut Model, link: &mut dyn Link) {
     let form = std::mem::take(&mut model.screen.form);
-    let wish = model.requests.watch(&form);
+    let replaced = form.replaces.and_then(|id| model.live().mirror().entry(id)).cloned();
+    let wish = model.requests.watch(&form, replaced.as_ref());
     ask(wish, model, link);
+}
+
+/// Asks for those that are not yet as wished; what is being changed is left to its own request.
+fn switch_group(name: &str, ids: Vec<EntryId>, on: bool, model: &mut Model, link: &mut dyn Link) {
+    let mirror = model.live().mirror();
+    let differs = |id: &EntryId| mirror.entry(*id).is_some_and(|entry| entry.enabled != on);
+    let ids: Vec<EntryId> =
+        ids.into_iter().filter(|id| differs(id) && !model.requests.is_changing(*id)).collect();
+    if !ids.is_empty() {
+        let wish = model.requests.switch_all(name, ids, on);
+        ask(wish, model, link);
+    }
 }
 
 fn change(

@@ -80,8 +80,6 @@ pub const WATCHLIST: &str = "\u{eadc}";
 pub const EDIT: &str = "\u{e3b4}";
 /// Adds something.
 pub const ADD: &str = "\u{e3d4}";
-/// A switch that is off, and on.
-pub const SWITCH: [&str; 2] = ["\u{e674}", "\u{e676}"];
 /// A remote was reached.
 pub const REACHED: &str = "\u{eb5a}";
 /// Bytes were sent.
@@ -98,6 +96,10 @@ pub const REMOVE: &str = "\u{e4a6}";
 pub const RADIO: [&str; 2] = ["\u{e18a}", "\u{eb08}"];
 /// A choice by itself, and made.
 pub const CHECKBOX: [&str; 2] = ["\u{e45e}", "\u{e186}"];
+/// Puts text on the clipboard.
+pub const COPY: &str = "\u{e1ca}";
+/// The same for programs.
+pub const JSON: &str = "\u{e860}";
 /// Close.
 pub const CLOSE: &str = "\u{e4f6}";
 /// The dark theme.

@@ -6,6 +6,8 @@
 
 pub mod app;
 pub mod command;
+pub mod dump;
+pub mod evidence;
 pub mod icons;
 pub mod link;
 pub mod model;

@@ -28,7 +28,8 @@ fn main() -> anyhow::Result<()> {
             };
             let app = app::App::new(ctx, link, &settings);
             // Without a desktop to tell, everything else works.
-            Ok(Box::new(match notify::Session::spawn() {
+            let wake = ctx.clone();
+            Ok(Box::new(match notify::Session::spawn(None, move || wake.request_repaint()) {
                 Ok(session) => app.with_desktop(Box::new(session), Preferences::of_user()),
                 Err(error) => {
                     tracing::warn!(%error, "no thread for notifications");

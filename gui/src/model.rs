@@ -17,7 +17,7 @@ pub mod tree;
 pub mod verdict;
 pub mod watch;
 
-use std::{collections::HashMap, time::Instant};
+use std::{collections::HashMap, path::PathBuf, time::Instant};
 
 use jiff::tz::TimeZone;
 use sekhmet_common::{display::Text, event::Event, file::AccessId, time::Timestamp, watch::EntryId};
@@ -53,6 +53,8 @@ pub struct Model {
     pub uid: u32,
     /// The home of the person in front of the window: paths below it are shown with `~`.
     pub home: Option<String>,
+    /// Where evidence is saved.
+    pub saves_to: Option<PathBuf>,
     live: Ledger,
     paused: Option<Box<Paused>>,
     tree: Tree,
@@ -99,6 +101,7 @@ impl Model {
             alerts: Alerts::default(),
             uid: 0,
             home: None,
+            saves_to: None,
             live: Ledger::new(),
             paused: None,
             tree: Tree::default(),
@@ -281,6 +284,7 @@ impl Model {
             Alert::More => Notification {
                 summary: words::ALERT_MORE.to_owned(),
                 body: words::ALERT_MORE_BODY.to_owned(),
+                about: None,
             },
             Alert::Access => {
                 let (access, reader) = (&opening.access, &opening.reader);
@@ -288,6 +292,7 @@ impl Model {
                 Notification {
                     summary: words::alert(&reader.name, &label_of(&self.live, access.entry)),
                     body: words::alert_body(access.access, &path, reader.pid, access.first_time),
+                    about: Some(id),
                 }
             }
         })

@@ -2,17 +2,17 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write as _},
+    io::{self, BufWriter},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use egui::ColorImage;
-use serde::Serialize;
 
 use crate::{
-    model::{Model, tree::Node},
+    dump::{self, Dump},
+    model::Model,
     view::Shown,
 };
 
@@ -38,36 +38,6 @@ pub enum Progress {
     Asked,
     /// It lies on the disk.
     Saved,
-}
-
-/// What stood in the window.
-#[derive(Debug, Serialize)]
-struct Dump {
-    at: String,
-    size: [usize; 2],
-    rows: Vec<DumpRow>,
-}
-
-/// One row as it stood in the window.
-#[derive(Debug, Serialize)]
-struct DumpRow {
-    level: u8,
-    kind: &'static str,
-    label: String,
-    detail: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    process_id: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flow_id: Option<u64>,
-    rx_rate: f64,
-    tx_rate: f64,
-    rx_bytes: f64,
-    tx_bytes: f64,
-    open: u32,
 }
 
 impl Screenshot {
@@ -104,7 +74,7 @@ impl Screenshot {
                 save_png(&self.path, &image)?;
                 let mut dump = self.path.clone().into_os_string();
                 dump.push(".json");
-                save_dump(Path::new(&dump), image.size, model, shown)?;
+                dump::save(Path::new(&dump), &Dump::of(model, shown, image.size))?;
                 self.state = State::Saved;
                 Ok(Progress::Saved)
             }
@@ -124,48 +94,4 @@ fn save_png(path: &Path, image: &ColorImage) -> io::Result<()> {
     writer.write_image_data(&bytes)?;
     writer.finish()?;
     Ok(())
-}
-
-fn save_dump(path: &Path, size: [usize; 2], model: &Model, shown: &Shown) -> io::Result<()> {
-    let rows = model.tree().rows.get(shown.rows.clone()).unwrap_or_default();
-    let dump = Dump {
-        at: model.ledger().now().to_string(),
-        size,
-        rows: rows
-            .iter()
-            .map(|row| {
-                let words = model.words(&row.node);
-                let (process_id, host, flow_id) = ids(&row.node);
-                let proc = process_id.map(sekhmet_common::process::ProcessId);
-                let pid = proc.and_then(|id| model.ledger().proc(Some(id))?.info.as_ref().map(|p| p.pid));
-                DumpRow {
-                    level: row.level,
-                    kind: words.kind,
-                    label: words.name,
-                    detail: words.detail,
-                    process_id,
-                    pid,
-                    host,
-                    flow_id,
-                    rx_rate: row.now.down,
-                    tx_rate: row.now.up,
-                    rx_bytes: row.total.down,
-                    tx_bytes: row.total.up,
-                    open: row.open,
-                }
-            })
-            .collect(),
-    };
-    let mut file = BufWriter::new(File::create(path)?);
-    serde_json::to_writer_pretty(&mut file, &dump)?;
-    writeln!(file)
-}
-
-fn ids(node: &Node) -> (Option<u64>, Option<String>, Option<u64>) {
-    match node {
-        Node::Group(_) | Node::Exited => (None, None, None),
-        Node::Process(_, m) => (m.map(|id| id.0), None, None),
-        Node::Host(_, m, h) => (m.map(|id| id.0), Some(h.label()), None),
-        Node::Flow(_, m, h, f) => (m.map(|id| id.0), Some(h.label()), Some(f.0)),
-    }
 }

@@ -23,6 +23,9 @@ pub struct Settings {
     /// When to take the picture
     #[arg(long, value_name = "SECONDS", default_value_t = 4.0, requires = "screenshot")]
     pub after: f64,
+    /// Keep a list of what the window shows and says to screen readers in this file, anew with each frame
+    #[arg(long, value_name = "FILE")]
+    pub dump: Option<PathBuf>,
     /// Size of the window
     #[arg(long, value_name = "WIDTHxHEIGHT", value_parser = parse_size)]
     pub size: Option<[f32; 2]>,

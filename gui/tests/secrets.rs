@@ -2,8 +2,8 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
-use egui::Key;
-use egui_kittest::kittest::Queryable;
+use egui::{Key, accesskit::Toggled};
+use egui_kittest::kittest::{NodeT, Queryable};
 use sekhmet_common::{
     coverage::{Mode, Source, SourceStatus},
     event::Event,
@@ -13,8 +13,12 @@ use sekhmet_common::{
 };
 use sekhmet_gui::{
     link::Update,
-    model::{requests::Wish, screen::Lens, tree::Node},
-    notify::{Desktop, Notification},
+    model::{
+        requests::{Ticket, Wish},
+        screen::Lens,
+        tree::Node,
+    },
+    notify::{Chosen, Desktop, Notification},
     preferences::Preferences,
 };
 
@@ -63,7 +67,7 @@ fn unexpected_readers_stand_first_and_say_what_came_after() {
     assert!(w.has("~/.npmrc, npm token, file, unexpected reader, severity high, read, 2 times, last "));
     assert!(w.has("after that 1 new host"));
     assert!(
-        w.has("~/.aws/credentials, cloud key, file, unexpected reader, severity high, not found, 1 times")
+        w.has("~/.aws/credentials, cloud key, file, unexpected reader, severity high, not found, 1 time")
     );
     assert!(w.has("Firefox, program, expected reader, severity high, read, write, 9 times"));
     assert!(w.has("Watching 12 entries in 7 groups"));
@@ -271,7 +275,7 @@ fn the_watchlist_is_edited_and_shows_what_a_pattern_matches() {
     w.click("Severity high");
     w.click("Watch");
     let wishes = std::mem::take(&mut w.hand.0.borrow_mut().wishes);
-    let (ticket, Wish::Watch(draft, None)) = &wishes[0] else { panic!("{wishes:?}") };
+    let (ticket, Wish::Watch(draft)) = &wishes[0] else { panic!("{wishes:?}") };
     assert_eq!((draft.pattern.shown().as_str(), draft.severity), ("~/.demo/*.key", Severity::High));
     let mut entry = secrets::entry(90, "Own entries", "", "~/.demo/*.key", Severity::High, &[]);
     entry.owner = Owner::User(1000);
@@ -300,22 +304,135 @@ fn entries_are_switched_and_changed() {
     let mut w = machine(160);
     w.harness.set_size(egui::vec2(1440.0, 1400.0));
     w.key(Key::Num8);
-    w.click("Switch off ~/.npmrc");
+    w.click("Watch ~/.npmrc");
     let (ticket, wish) = w.hand.0.borrow_mut().wishes.remove(0);
-    assert_eq!(wish, Wish::Switch(EntryId(6), false));
-    let entry = secrets::entries().into_iter().find(|e| e.id == EntryId(6)).expect("the entry");
+    assert_eq!(wish, Wish::Switch(vec![EntryId(6)], false));
+    let entry = entry_of(6);
     w.tell(Update::Answer { ticket, answer: Ok(None) });
     let off = Entry { enabled: false, ..entry };
     w.tell(Update::Events(vec![Event::WatchEntryAdded { at: scene::at(161), entry: off }]));
     assert!(w.has("~/.npmrc is no longer watched."));
-    assert!(w.has("Switch on ~/.npmrc"));
+    assert!(toggled(&w, "Watch ~/.npmrc") == Some(Toggled::False));
     assert!(!w.has("Stop watching ~/.npmrc"), "what came with Sekhmet stays in the list");
+    // Of such an entry the helper changes nothing but the readers, so nothing else is offered.
     w.click("Change ~/.npmrc");
+    assert!(w.has("It came with Sekhmet: only its expected readers can be changed."));
+    assert!(w.has("Which files: ~/.npmrc") && w.has("Severity: high") && !w.has("Severity low"));
+    w.harness.get_by_label("Expected readers").focus();
+    w.step();
+    w.key(Key::End);
+    w.harness.event(egui::Event::Text(", /opt/npm".into()));
+    w.step();
+    w.click("Save changes");
+    let (_, wish) = w.hand.0.borrow_mut().wishes.remove(0);
+    let Wish::Change(old, draft) = wish else { panic!("{wish:?}") };
+    assert_eq!((old.id, draft.severity, &draft.label), (EntryId(6), Severity::High, &old.label));
+    assert_eq!(draft.expected, ["/usr/bin/npm".into(), "/opt/npm".into()]);
+    w.click("Change ~/.config/demo/**");
     w.click("Severity low");
     w.click("Save changes");
     let (_, wish) = w.hand.0.borrow_mut().wishes.remove(0);
-    let Wish::Watch(draft, Some(EntryId(6))) = wish else { panic!("{wish:?}") };
-    assert_eq!((draft.severity, draft.label.shown().as_str()), (Severity::Low, "npm token"));
+    assert!(
+        matches!(wish, Wish::Change(old, draft) if old.id == EntryId(12) && draft.severity == Severity::Low)
+    );
+}
+
+#[expect(clippy::expect_used, reason = "a test fails by panicking")]
+fn entry_of(id: u32) -> Entry {
+    secrets::entries().into_iter().find(|e| e.id == EntryId(id)).expect("the entry")
+}
+
+fn toggled(w: &Window, label: &str) -> Option<Toggled> {
+    w.harness.get_by_label(label).accesskit_node().toggled()
+}
+
+/// The helper did it, and the stream tells of these entries.
+fn did(w: &mut Window, ticket: Ticket, entries: Vec<Entry>) {
+    w.tell(Update::Answer { ticket, answer: Ok(None) });
+    let told = entries.into_iter().map(|entry| Event::WatchEntryAdded { at: scene::at(161), entry });
+    w.tell(Update::Events(told.collect()));
+}
+
+#[test]
+fn a_group_is_switched_as_a_whole_and_says_so_honestly() {
+    let mut w = machine(160);
+    w.harness.set_size(egui::vec2(1440.0, 1400.0));
+    w.key(Key::Num8);
+    let all = "Watch the group Developer credentials, 3 entries";
+    assert_eq!(toggled(&w, all), Some(Toggled::True));
+    assert_eq!(toggled(&w, "Watch the group Shell histories, 1 of 2 entries on"), Some(Toggled::Mixed));
+    w.click(all);
+    let (ticket, wish) = w.hand.0.borrow_mut().wishes.remove(0);
+    assert_eq!(wish, Wish::Switch(vec![EntryId(6), EntryId(7), EntryId(8)], false));
+    // While it is asked for there is nothing to click, and nothing pretends to be done.
+    assert!(!w.has("Watch the group Developer credentials"));
+    assert!(w.has("Developer credentials: 3 entries"));
+    assert!(!w.has("Watch ~/.npmrc") && w.has("~/.npmrc, npm token, severity high, by Sekhmet"));
+    // The first was switched, then somebody said no: that is what stands there.
+    let off = |id| Entry { enabled: false, ..entry_of(id) };
+    let at = scene::at(161);
+    w.tell(Update::Events(vec![Event::WatchEntryAdded { at, entry: off(6) }]));
+    let reason = "1 of 3 entries were changed and the others were not: not authorised.".to_owned();
+    w.tell(Update::Answer { ticket, answer: Err(reason.clone()) });
+    assert!(w.has(&reason));
+    let mixed = "Watch the group Developer credentials, 2 of 3 entries on";
+    assert_eq!(toggled(&w, mixed), Some(Toggled::Mixed));
+    // What is mixed is switched on, as far as it is not, and the way back restores the mixture.
+    w.click(mixed);
+    let (ticket, wish) = w.hand.0.borrow_mut().wishes.remove(0);
+    assert_eq!(wish, Wish::Switch(vec![EntryId(6)], true));
+    did(&mut w, ticket, vec![entry_of(6)]);
+    assert!(w.has("Developer credentials is watched from now on."));
+    w.key(Key::U);
+    let (_, wish) = w.hand.0.borrow_mut().wishes.remove(0);
+    assert_eq!(wish, Wish::Switch(vec![EntryId(6)], false));
+    // Without a helper to ask there is no switch, but still the state.
+    w.tell(Update::Lost { reason: "gone".into(), retry_in: None });
+    assert!(!w.has("Watch the group") && w.has("Shell histories: 1 of 2 entries on"));
+}
+
+#[test]
+fn what_is_removed_or_changed_can_be_undone() {
+    let mut w = machine(160);
+    w.harness.set_size(egui::vec2(1440.0, 1400.0));
+    w.key(Key::Num8);
+    w.click("Stop watching ~/.config/demo/**");
+    let (ticket, _) = w.hand.0.borrow_mut().wishes.remove(0);
+    w.tell(Update::Answer { ticket, answer: Ok(None) });
+    w.tell(Update::Events(vec![Event::WatchEntryRemoved { at: scene::at(161), id: EntryId(12) }]));
+    assert!(w.has("~/.config/demo/** is no longer watched.") && w.has("Undo"));
+    w.click("Undo");
+    let (ticket, wish) = w.hand.0.borrow_mut().wishes.remove(0);
+    assert_eq!(wish, Wish::Restore(Box::new(entry_of(12))));
+    did(&mut w, ticket, vec![Entry { id: EntryId(40), ..entry_of(12) }]);
+    assert!(w.has("~/.config/demo/** is watched from now on."));
+    assert!(w.harness.query_by_label("Undo").is_none(), "what takes back a step is none");
+    // A change, and back.
+    w.click("Change ~/.config/demo/**");
+    w.click("Severity high");
+    w.click("Save changes");
+    let (ticket, _) = w.hand.0.borrow_mut().wishes.remove(0);
+    let changed = Entry { id: EntryId(40), severity: Severity::High, ..entry_of(12) };
+    did(&mut w, ticket, vec![changed.clone()]);
+    w.click("Undo");
+    let (_, wish) = w.hand.0.borrow_mut().wishes.remove(0);
+    let Wish::Change(old, draft) = wish else { panic!("{wish:?}") };
+    assert_eq!((*old, draft.severity), (changed, Severity::Medium));
+}
+
+#[test]
+fn what_another_user_watches_is_not_brought_back_as_ones_own() {
+    let mut w = machine(160);
+    w.harness.set_size(egui::vec2(1440.0, 1400.0));
+    let theirs = Entry { owner: Owner::User(1001), id: EntryId(60), pattern: "~/x".into(), ..entry_of(12) };
+    w.tell(Update::Events(vec![Event::WatchEntryAdded { at: scene::at(160), entry: theirs }]));
+    w.key(Key::Num8);
+    w.click("Stop watching ~/x");
+    let (ticket, _) = w.hand.0.borrow_mut().wishes.remove(0);
+    w.tell(Update::Answer { ticket, answer: Ok(None) });
+    w.tell(Update::Events(vec![Event::WatchEntryRemoved { at: scene::at(161), id: EntryId(60) }]));
+    assert!(w.has("~/x is no longer watched."));
+    assert!(w.harness.query_by_label("Undo").is_none());
 }
 
 #[test]
@@ -330,12 +447,77 @@ fn a_reader_is_expected_from_its_evidence() {
 }
 
 #[derive(Clone, Default)]
-struct Told(Rc<RefCell<Vec<Notification>>>);
+struct Told(Rc<RefCell<Vec<Notification>>>, Rc<RefCell<Vec<Chosen>>>);
 
 impl Desktop for Told {
     fn notify(&mut self, notification: Notification) {
         self.0.borrow_mut().push(notification);
     }
+
+    fn chosen(&mut self) -> Vec<Chosen> {
+        std::mem::take(&mut self.1.borrow_mut())
+    }
+}
+
+#[test]
+fn a_click_on_a_notification_leads_to_the_access() {
+    let told = Told::default();
+    let mut w = Window::desktop([1440.0, 900.0], Box::new(told.clone()), Preferences::default());
+    w.harness.state_mut().model_mut().home = Some("/home/ana".into());
+    w.tell(Update::Connected);
+    w.hand.0.borrow_mut().now = scene::at(160);
+    w.tell(Update::Events(
+        secrets::woven_into(scene::events()).into_iter().filter(|e| e.at() <= scene::at(160)).collect(),
+    ));
+    told.1.borrow_mut().push(Chosen(Some(AccessId(5))));
+    w.step();
+    assert_eq!(w.harness.state().model().screen.lens, Lens::Secrets);
+    assert!(w.has("Inspector: ~/.npmrc"));
+    // What is no longer listed, or was told of many, leads to the lens.
+    for chosen in [Chosen(None), Chosen(Some(AccessId(999)))] {
+        w.key(Key::Num1);
+        told.1.borrow_mut().push(chosen);
+        w.step();
+        assert_eq!(w.harness.state().model().screen.lens, Lens::Secrets);
+    }
+}
+
+#[test]
+fn evidence_is_saved_to_be_read_and_for_programs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut w = lens();
+    w.harness.state_mut().model_mut().saves_to = Some(folder.path().into());
+    row(&mut w, "~/.npmrc");
+    w.click("Save evidence");
+    assert!(w.has("The evidence is in ") && w.has("and beside it as JSON."));
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder.path()).expect("the folder").map(|f| f.expect("a file").path()).collect();
+    files.sort();
+    assert_eq!(files.len(), 2, "{files:?}");
+    let json = std::fs::read_to_string(&files[0]).expect("the lines");
+    let line: serde_json::Value = serde_json::from_str(&json).expect("one line of JSON");
+    assert_eq!((&line["id"], &line["path"]), (&5.into(), &"/home/ana/.npmrc".into()));
+    assert_eq!((&line["process"]["id"], &line["label"]), (&211.into(), &"npm token".into()));
+    assert_eq!((&line["first_time"], &line["contacts"][0]["flow"]), (&true.into(), &47.into()));
+    let text = std::fs::read_to_string(&files[1]).expect("the text");
+    assert!(
+        text.starts_with("/home/ana/.npmrc  npm token\npostinstall.js read this file. 0.8 s later "),
+        "{text}"
+    );
+    assert!(
+        text.contains("After does not mean because.") && text.contains("first contact, 0.8 s after"),
+        "{text}"
+    );
+    w.harness.get_by_label("Copy evidence as JSON").click();
+    let copied = (0..3).any(|_| {
+        w.harness.step();
+        let commands = &w.harness.output().platform_output.commands;
+        commands.iter().any(|c| matches!(c, egui::OutputCommand::CopyText(t) if *t == json))
+    });
+    assert!(copied);
+    w.harness.state_mut().model_mut().saves_to = Some(folder.path().join("nowhere"));
+    w.click("Save evidence");
+    assert!(w.has("The evidence was not saved: "));
 }
 
 #[test]

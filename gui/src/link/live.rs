@@ -8,7 +8,11 @@ use sekhmet_client::{
     update::CommandId,
     watchlist::{Change, Settings},
 };
-use sekhmet_common::{event::Event, time::Timestamp, watch::EntryDraft};
+use sekhmet_common::{
+    event::Event,
+    time::Timestamp,
+    watch::{Entry, EntryDraft},
+};
 
 use super::{Link, Update};
 use crate::{
@@ -104,12 +108,13 @@ impl Link for Live {
         let command = match wish {
             Wish::Block(draft) => Command::Add(draft),
             Wish::Unblock(id) => Command::Remove(id),
-            Wish::Watch(draft, None) => Command::Watchlist(Change::Add { draft, is_system: false }),
-            Wish::Watch(draft, Some(id)) => Command::Watchlist(Change::Set(id, settings(draft))),
+            Wish::Watch(draft) => Command::Watchlist(Change::Add { draft, is_system: false }),
+            Wish::Change(entry, draft) => Command::Watchlist(Change::Set(entry.id, settings(&entry, draft))),
             Wish::Unwatch(id) => Command::Watchlist(Change::Remove(id)),
-            Wish::Switch(id, on) => {
+            Wish::Restore(entry) => Command::Watchlist(Change::Restore(*entry)),
+            Wish::Switch(ids, on) => {
                 let wanted = Settings { enabled: Some(on), ..Settings::default() };
-                Command::Watchlist(Change::Set(id, wanted))
+                Command::Watchlist(Change::SetAll(ids, wanted))
             }
         };
         // A person asked, so polkit may ask the person.
@@ -119,14 +124,18 @@ impl Link for Live {
     }
 }
 
-/// Everything about an entry anew; whether it is switched on stays as it is.
-fn settings(draft: EntryDraft) -> Settings {
+/// What is to be different about an entry. What is as before is not said: of an entry that came with Sekhmet only the
+/// readers may be.
+fn settings(entry: &Entry, draft: EntryDraft) -> Settings {
+    fn other<T: PartialEq>(new: T, old: &T) -> Option<T> {
+        (new != *old).then_some(new)
+    }
     Settings {
-        label: Some(draft.label_or_pattern()),
-        pattern: Some(draft.pattern),
-        group: Some(draft.group),
-        severity: Some(draft.severity),
-        expected: Some(draft.expected),
+        label: other(draft.label_or_pattern(), &entry.label),
+        pattern: other(draft.pattern, &entry.pattern),
+        group: other(draft.group, &entry.group),
+        severity: other(draft.severity, &entry.severity),
+        expected: other(draft.expected, &entry.expected),
         enabled: None,
     }
 }

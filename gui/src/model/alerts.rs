@@ -118,6 +118,7 @@ mod tests {
             name: String::new(),
             exe: Text::default(),
             pid: 1,
+            process: None,
         };
         Opening { access, reader }
     }

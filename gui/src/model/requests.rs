@@ -8,8 +8,10 @@ use sekhmet_common::{
     watch::{Entry, EntryDraft, EntryId},
 };
 
-use super::{tree::Node, watch::Form};
-use crate::text::{rule as words, watchlist};
+use super::tree::Node;
+use crate::text::rule as words;
+
+mod entries;
 
 /// How long a notice stays.
 pub const NOTICE: Duration = Duration::from_secs(10);
@@ -27,12 +29,16 @@ pub enum Wish {
     Block(Draft),
     /// One rule less.
     Unblock(RuleId),
-    /// A new entry of the watchlist, or one in the place of another.
-    Watch(EntryDraft, Option<EntryId>),
+    /// A new entry of the watchlist.
+    Watch(EntryDraft),
+    /// An entry, as it was when somebody opened it in the editor, made like this.
+    Change(Box<Entry>, EntryDraft),
     /// One entry less.
     Unwatch(EntryId),
-    /// An entry switched on, or off.
-    Switch(EntryId, bool),
+    /// An entry that was removed, once more.
+    Restore(Box<Entry>),
+    /// Entries switched on, or off: one, or a whole group.
+    Switch(Vec<EntryId>, bool),
 }
 
 /// What the helper did: for a new rule its number.
@@ -49,8 +55,8 @@ struct Pending {
     name: String,
     /// Connections that a block closes.
     closes: usize,
-    /// For an unblock: what brings the rule back.
-    back: Option<Draft>,
+    /// What takes it back, as far as that is known before it is done.
+    back: Option<Wish>,
     /// Whether it takes back an earlier step.
     undoes: bool,
     /// The helper did it; the event that shows it has not come yet.
@@ -96,31 +102,8 @@ impl Requests {
 
     /// Notes a request to remove a rule.
     pub fn unblock(&mut self, rule: &Rule) -> (Ticket, Wish) {
-        let back = draft_of(rule);
+        let back = draft_of(rule).map(Wish::Block);
         self.note(None, &rule.subject.name(), Wish::Unblock(rule.id), 0, back, false)
-    }
-
-    /// Notes a request to watch what stands in the editor.
-    pub fn watch(&mut self, form: &Form) -> (Ticket, Wish) {
-        self.note(None, form.pattern.trim(), Wish::Watch(form.draft(), form.replaces), 0, None, false)
-    }
-
-    /// Notes a request to take an entry off the watchlist.
-    pub fn unwatch(&mut self, entry: &Entry) -> (Ticket, Wish) {
-        self.note(None, &entry.pattern.shown(), Wish::Unwatch(entry.id), 0, None, false)
-    }
-
-    /// Notes a request to switch an entry.
-    pub fn switch(&mut self, entry: &Entry) -> (Ticket, Wish) {
-        self.note(None, &entry.pattern.shown(), Wish::Switch(entry.id, !entry.enabled), 0, None, false)
-    }
-
-    /// Whether an entry is about to be changed.
-    pub fn is_changing(&self, id: EntryId) -> bool {
-        self.pending.iter().any(|p| match &p.wish {
-            Wish::Unwatch(entry) | Wish::Switch(entry, _) | Wish::Watch(_, Some(entry)) => *entry == id,
-            Wish::Block(_) | Wish::Unblock(_) | Wish::Watch(_, None) => false,
-        })
     }
 
     /// Notes the request that takes back the last step, if there is one.
@@ -137,7 +120,7 @@ impl Requests {
         name: &str,
         wish: Wish,
         closes: usize,
-        back: Option<Draft>,
+        back: Option<Wish>,
         undoes: bool,
     ) -> (Ticket, Wish) {
         self.issued += 1;
@@ -177,33 +160,22 @@ impl Requests {
             (_, None) => false,
             (Wish::Block(_), Some(id)) => id.is_none_or(|id| mirror.rule(id).is_some()),
             (Wish::Unblock(id), Some(_)) => mirror.rule(*id).is_none(),
-            (Wish::Watch(draft, None), Some(_)) => {
-                mirror.entries().any(|entry| entry.pattern == draft.pattern)
-            }
-            (Wish::Watch(draft, Some(id)), Some(_)) => mirror.entry(*id).is_none_or(|entry| {
-                (&entry.pattern, entry.severity, &entry.expected)
-                    == (&draft.pattern, draft.severity, &draft.expected)
-            }),
-            (Wish::Switch(id, on), Some(_)) => mirror.entry(*id).is_none_or(|entry| entry.enabled == *on),
-            (Wish::Unwatch(id), Some(_)) => mirror.entry(*id).is_none(),
+            (wish, Some(_)) => entries::is_done(wish, mirror),
         };
         while let Some(at) = self.pending.iter().position(is_done) {
             let pending = self.pending.remove(at);
-            self.conclude(pending);
+            self.conclude(pending, mirror);
         }
     }
 
-    fn conclude(&mut self, done: Pending) {
+    fn conclude(&mut self, mut done: Pending, mirror: &Mirror) {
+        let known = done.back.take();
         let (text, back) = match (&done.wish, done.answered.flatten()) {
-            (Wish::Block(draft), Some(id)) => {
-                (words::is_blocked(&done.name, draft.lifetime, done.closes), Some(Wish::Unblock(id)))
+            (Wish::Block(draft), id) => {
+                (words::is_blocked(&done.name, draft.lifetime, done.closes), id.map(Wish::Unblock))
             }
-            (Wish::Block(draft), None) => (words::is_blocked(&done.name, draft.lifetime, done.closes), None),
-            (Wish::Unblock(_), _) => (words::is_unblocked(&done.name), done.back.map(Wish::Block)),
-            (Wish::Watch(_, None), _) => (watchlist::is_watched(&done.name), None),
-            (Wish::Watch(_, Some(_)), _) => (watchlist::is_changed(&done.name), None),
-            (Wish::Switch(_, on), _) => (watchlist::is_switched(&done.name, *on), None),
-            (Wish::Unwatch(_), _) => (watchlist::is_unwatched(&done.name), None),
+            (Wish::Unblock(_), _) => (words::is_unblocked(&done.name), known),
+            (wish, _) => (entries::is_said(wish, &done.name), known.or_else(|| entries::back(wish, mirror))),
         };
         // What takes back a step is not a step: pressing the key again goes further back.
         let back = back.filter(|_| !done.undoes);
@@ -221,6 +193,11 @@ impl Requests {
             self.pending.clear();
             self.say(words::NO_ANSWER.to_owned(), false, true);
         }
+    }
+
+    /// Says something that was done here, or was not.
+    pub fn tell(&mut self, text: String, failed: bool) {
+        self.say(text, false, failed);
     }
 
     fn say(&mut self, text: String, undo: bool, failed: bool) {
@@ -271,7 +248,8 @@ fn is_possible(step: &Step, mirror: &Mirror) -> bool {
         Wish::Block(Draft { wanted: Wanted::Process(id) | Wanted::ProgramOf(id), .. }) => {
             mirror.process(*id).is_some_and(|p| p.exited_at.is_none())
         }
-        Wish::Block(_) | Wish::Watch(..) | Wish::Unwatch(_) | Wish::Switch(..) => true,
+        Wish::Block(_) => true,
+        wish => entries::is_possible(wish, mirror),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use sekhmet_common::{
     display::Text,
     file::{ACCESSES_MAX, AccessId, Contact, ContactId, FileAccess},
-    process::ProcessId,
+    process::{Process, ProcessId},
 };
 
 use super::key::{GroupKey, HostKey};
@@ -35,6 +35,8 @@ pub struct Reader {
     pub exe: Text,
     /// Its number.
     pub pid: u32,
+    /// All that was known of it, for evidence.
+    pub process: Option<Box<Process>>,
 }
 
 /// What a process opened, file by file.

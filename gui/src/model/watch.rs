@@ -22,6 +22,8 @@ pub struct Form {
     pub severity: Severity,
     /// Who may, with commas between.
     pub readers: String,
+    /// Whether the entry came with Sekhmet: only its readers can be changed.
+    pub readers_only: bool,
 }
 
 impl Form {
@@ -35,6 +37,7 @@ impl Form {
             group: entry.group.shown(),
             severity: entry.severity,
             readers: readers.join(", "),
+            readers_only: entry.owner == Owner::Default,
         }
     }
 
@@ -54,6 +57,28 @@ impl Form {
             return None;
         }
         self.draft().check().err().map(|error| sentence_case(&error.to_string()))
+    }
+
+    /// What is asked for about an entry that was opened here. What nobody touched stays as it is, also where it holds
+    /// bytes that are no text.
+    pub fn draft_of(&self, entry: &Entry) -> EntryDraft {
+        let mut draft = self.draft();
+        let before = Self::of(entry);
+        for (now, then, value, old) in [
+            (&self.pattern, &before.pattern, &mut draft.pattern, &entry.pattern),
+            (&self.label, &before.label, &mut draft.label, &entry.label),
+            (&self.group, &before.group, &mut draft.group, &entry.group),
+        ] {
+            if now == then {
+                *value = old.clone();
+            }
+        }
+        for reader in &mut draft.expected {
+            if let Some(old) = entry.expected.iter().find(|old| old.shown().as_bytes() == reader.as_bytes()) {
+                *reader = old.clone();
+            }
+        }
+        draft
     }
 
     /// What is asked for.
@@ -97,4 +122,34 @@ pub struct Preview {
     pub bounded: bool,
     /// Whether the pattern is for any place, and only the home was looked through.
     pub home_only: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_touched_stays_byte_by_byte() {
+        let entry = Entry {
+            id: EntryId(1),
+            pattern: Text::from(&b"~/\xff.key"[..]),
+            label: "keys".into(),
+            group: "".into(),
+            severity: Severity::High,
+            expected: vec![Text::from(&b"/opt/\xfe/a"[..])],
+            owner: Owner::User(7),
+            enabled: true,
+        };
+        let mut form = Form::expecting(&entry, &"/usr/bin/b".into());
+        form.severity = Severity::Low;
+        let draft = form.draft_of(&entry);
+        assert_eq!(
+            (&draft.pattern, &draft.label, &draft.group),
+            (&entry.pattern, &entry.label, &entry.group)
+        );
+        assert_eq!(draft.expected, [entry.expected[0].clone(), "/usr/bin/b".into()]);
+        assert_eq!(draft.severity, Severity::Low);
+        assert!(!form.readers_only);
+        assert!(Form::of(&Entry { owner: Owner::Default, ..entry }).readers_only);
+    }
 }

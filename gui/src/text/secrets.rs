@@ -32,6 +32,10 @@ pub const LANE_FILES: &str = "Files";
 pub const LANE_NETWORK: &str = "Network";
 /// Copies what the inspector tells.
 pub const COPY_EVIDENCE: &str = "Copy evidence";
+/// Copies the same for programs.
+pub const COPY_JSON: &str = "Copy evidence as JSON";
+/// Saves both.
+pub const SAVE_EVIDENCE: &str = "Save evidence";
 /// Lets a program be expected.
 pub const EXPECT: &str = "Expect this reader";
 /// The badge while polkit asks.
@@ -138,6 +142,11 @@ pub fn access(ways: &BTreeSet<Access>, results: &BTreeSet<Outcome>) -> String {
 /// `2 files`.
 pub fn files(n: usize) -> String {
     number_of(n, "file", "files")
+}
+
+/// How many processes of a program were readers.
+pub fn processes(n: usize) -> String {
+    number_of(n, "process", "processes")
 }
 
 /// Beside the heading of the expected readers.
@@ -262,6 +271,21 @@ pub fn step_sent(sent: &str) -> String {
     format!("Sent {sent} since the read")
 }
 
+/// The head of evidence that is copied or saved.
+pub fn evidence_head(title: &str, sentence: &str) -> String {
+    format!("{title}\n{sentence}\n{NOT_BECAUSE}\n")
+}
+
+/// A notice: evidence was saved.
+pub fn saved(path: &str) -> String {
+    format!("The evidence is in {path}, and beside it as JSON.")
+}
+
+/// A notice: it was not.
+pub fn not_saved(reason: &str) -> String {
+    format!("The evidence was not saved: {reason}.")
+}
+
 /// The field of the inspector: the newest file, and the host after it.
 pub fn field(path: &str, more: usize, delay_to_new: Option<u64>) -> String {
     match (delay_to_new, more) {
@@ -290,6 +314,8 @@ pub const ALERT_MORE: &str = "More watched files were opened";
 /// The sentence of a notification about many.
 pub const ALERT_MORE_BODY: &str =
     "Several unexpected readers within a minute. The Secrets lens lists them all.";
+/// The button of a notification.
+pub const ALERT_SHOW: &str = "Show";
 /// The choice in the menu.
 pub const MENU_ALERTS: &str = "Tell of unexpected readers";
 
@@ -323,10 +349,9 @@ pub fn row(
     last: &str,
     after: &str,
 ) -> String {
-    format!(
-        "{name}, {what}, severity {severity}, {access}, {} times, last {last}, after that {after}",
-        numbers::count(times)
-    )
+    let unit = if times == 1 { "time" } else { "times" };
+    let times = numbers::count(times);
+    format!("{name}, {what}, severity {severity}, {access}, {times} {unit}, last {last}, after that {after}")
 }
 
 /// What a row is.

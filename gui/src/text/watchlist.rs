@@ -8,10 +8,14 @@ use super::{number_of, numbers};
 pub const WATCHLIST: &str = "Watchlist";
 /// The group of what a person adds.
 pub const OWN_GROUP: &str = "Own entries";
+/// The heading over entries without a group.
+pub const NO_GROUP: &str = "No group";
 /// Above the form, for a new entry.
 pub const NEW: &str = "Watch more files";
 /// Above the form, for one that is changed.
 pub const CHANGE: &str = "Change an entry";
+/// Beside that, for an entry that came with the program.
+pub const READERS_ONLY: &str = "It came with Sekhmet: only its expected readers can be changed.";
 /// The field of the pattern.
 pub const PATTERN: &str = "Which files";
 /// Inside it while it is empty.
@@ -100,9 +104,37 @@ pub fn remove(pattern: &str) -> String {
     format!("Stop watching {pattern}")
 }
 
-/// Switches an entry, for those who hear it.
-pub fn switch(pattern: &str, on: bool) -> String {
-    format!("{} {pattern}", if on { "Switch off" } else { "Switch on" })
+/// The switch of an entry, for those who hear it.
+pub fn switch(pattern: &str) -> String {
+    format!("Watch {pattern}")
+}
+
+/// What a switch does.
+pub fn switch_hint(on: bool) -> &'static str {
+    if on { "Watch no longer" } else { "Watch" }
+}
+
+/// How much of a group is watched, beside its name.
+pub fn watched_of(on: usize, all: usize) -> String {
+    match on {
+        0 => format!("{}, off", number_of(all, "entry", "entries")),
+        on if on == all => number_of(all, "entry", "entries"),
+        on => format!("{on} of {} on", number_of(all, "entry", "entries")),
+    }
+}
+
+/// The switch of a group, for those who hear it.
+pub fn switch_group(name: &str, on: usize, all: usize) -> String {
+    format!("Watch the group {name}, {}", watched_of(on, all))
+}
+
+/// What the switch of a group does.
+pub fn switch_group_hint(on: usize, all: usize) -> String {
+    match all - on.min(all) {
+        0 => format!("Watch none of these {}", number_of(all, "entry", "entries")),
+        off if off == all => format!("Watch all of these {}", number_of(all, "entry", "entries")),
+        off => format!("Watch the other {} too", number_of(off, "entry", "entries")),
+    }
 }
 
 /// Opens an entry in the form, for those who hear it.
@@ -132,9 +164,14 @@ pub fn is_changed(pattern: &str) -> String {
     format!("{pattern} was changed.")
 }
 
-/// A notice: it is switched.
-pub fn is_switched(pattern: &str, on: bool) -> String {
-    if on { is_watched(pattern) } else { is_unwatched(pattern) }
+/// A notice: it is switched, or so many of a group.
+pub fn is_switched(name: &str, entries: usize, on: bool) -> String {
+    match (entries, on) {
+        (0 | 1, true) => is_watched(name),
+        (0 | 1, false) => is_unwatched(name),
+        (n, true) => format!("{name}: {} watched from now on.", number_of(n, "entry is", "entries are")),
+        (n, false) => format!("{name}: {} no longer watched.", number_of(n, "entry is", "entries are")),
+    }
 }
 
 /// A notice: it is no longer watched.

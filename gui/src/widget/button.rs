@@ -96,6 +96,37 @@ pub fn icon_button(ui: &Ui, centre: egui::Pos2, id: Id, icon: &str, label: &str)
     response.on_hover_text(label)
 }
 
+/// A switch, 28 by 28: on, off, or, where several have it in common, nothing of both.
+/// `label` is what it switches, `hint` what a click does.
+pub fn switch(ui: &Ui, centre: egui::Pos2, id: Id, on: Option<bool>, label: &str, hint: &str) -> Response {
+    let p = palette(ui.ctx());
+    let rect = Rect::from_center_size(centre, vec2(28.0, 28.0));
+    let response = ui.interact(rect, id, Sense::click());
+    response.widget_info(|| WidgetInfo {
+        selected: on,
+        ..WidgetInfo::labeled(Role::CheckBox, ui.is_enabled(), label)
+    });
+    focus_ring(ui, &response);
+    let painter = ui.painter();
+    if response.hovered() {
+        painter.rect_filled(rect, 4.0, p.sel);
+    }
+    let ink = if response.hovered() { p.text } else { p.text2 };
+    let track = Rect::from_center_size(centre, vec2(22.0, 12.0));
+    let knob = track.center() + vec2(on.map_or(0.0, |on| if on { 5.0 } else { -5.0 }), 0.0);
+    painter.rect_stroke(track, 6.0, Stroke::new(1.0, ink), StrokeKind::Inside);
+    match on {
+        Some(true) => {
+            painter.rect_filled(track, 6.0, ink);
+            painter.circle_filled(knob, 3.5, p.bg)
+        }
+        Some(false) => painter.circle_filled(knob, 3.0, ink),
+        // Neither end: a bar in the middle, as in a check box that is neither.
+        None => painter.rect_filled(Rect::from_center_size(knob, vec2(8.0, 2.0)), 0.0, ink),
+    };
+    response.on_hover_text(hint)
+}
+
 /// The cap of a key, its left edge at `x`. Returns where it is.
 pub fn key_cap(ui: &Ui, x: f32, middle: f32, key: &str, p: &Palette) -> Rect {
     let painter = ui.painter();

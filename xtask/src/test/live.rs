@@ -125,7 +125,10 @@ fn full() -> Options {
 
 fn known_answer(options: &Options, arguments: Vec<OsString>) -> Result<Tally> {
     let name = arguments[0].to_string_lossy().into_owned();
-    let argv = [vec![test_program().into_os_string()], arguments].concat();
+    beside_helper(options, &name, [vec![test_program().into_os_string()], arguments].concat())
+}
+
+fn beside_helper(options: &Options, name: &str, argv: Vec<OsString>) -> Result<Tally> {
     let (status, text) = shell::run_and_read(&mut with_helper::command(options, argv)?)?;
     let report = Report::read(&text);
     match report.fault(status.code()) {
@@ -178,7 +181,21 @@ pub(super) fn window() -> Result<Outcome> {
         bail!("the picture has {colours} colours: nothing was drawn");
     }
     tally.passed += 1;
+    for (size, theme) in [("1280x720", "dark"), ("1440x900", "light")] {
+        tally += watched_files(size, theme)?;
+    }
     Ok(tally.into())
+}
+
+/// What real programs do with watched keys, in the window on a display: marked, listed and told, reached by clicks.
+fn watched_files(size: &str, theme: &str) -> Result<Tally> {
+    let folder = paths::target().join(format!("test/secrets-{size}-{theme}"));
+    let mut argv = vec![std::env::current_exe()?.into_os_string()];
+    argv.extend(["on-display", "--"].map(OsString::from));
+    argv.push(test_program().into_os_string());
+    argv.extend(["lens", "--size", size, "--theme", theme].map(OsString::from));
+    argv.push(folder.into_os_string());
+    beside_helper(&full(), "lens", argv)
 }
 
 /// The same suite on the oldest kernel that is supported.

@@ -166,6 +166,7 @@ impl Ledger {
             name: proc.map(|p| p.label.clone()).unwrap_or_default(),
             exe: proc.and_then(|p| p.info.as_ref()).map(|p| p.exe.clone()).unwrap_or_default(),
             pid: proc.and_then(|p| p.info.as_ref()).map_or(0, |p| p.pid),
+            process: proc.and_then(|p| p.info.clone()).map(Box::new),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use sekhmet_common::{
     file::{AccessId, Contact},
+    lines::AccessLine,
+    mirror::Mirror,
     time::Timestamp,
 };
 
@@ -67,4 +69,19 @@ impl<'a> Evidence<'a> {
         let opening = contact.and_then(|c| opened(Some(c.access))).or_else(|| opened(None))?;
         Some((opening, contact.filter(|c| c.access == opening.access.id)))
     }
+}
+
+/// The accesses with what came after them, one line of JSON each: the same fields as `sekhmetctl files --json`.
+///
+/// # Errors
+/// Never for what comes from a helper; text that is no JSON cannot come out of it.
+pub fn json(secrets: &Secrets, mirror: &Mirror, accesses: &[AccessId]) -> serde_json::Result<String> {
+    let mut out = String::new();
+    for Opening { access, reader } in accesses.iter().filter_map(|id| secrets.opening(*id)) {
+        let contacts = secrets.contacts_after(access.id);
+        let line = AccessLine::new(mirror, access, reader.process.as_deref(), contacts);
+        out.push_str(&serde_json::to_string(&line)?);
+        out.push('\n');
+    }
+    Ok(out)
 }

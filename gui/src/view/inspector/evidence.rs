@@ -6,11 +6,12 @@ use sekhmet_common::{file::ContactReason, time::Timestamp};
 use super::PAD;
 use crate::{
     command::{Command, Commands},
+    evidence::Evidence as Saved,
     icons,
     model::{
         Model,
         secrets::{
-            evidence::{Evidence, Step},
+            evidence::{self, Evidence, Step},
             host_of,
             rows::{Expected, Key, Row},
         },
@@ -70,7 +71,7 @@ pub(super) fn show(ui: &mut Ui, rect: Rect, row: &Row, model: &Model, commands: 
         y += LANES;
         paint::hline(ui.painter(), rect.x_range(), y, p.line);
     }
-    let foot = foot(ui, rect, row, &evidence, model, commands);
+    let foot = foot(ui, rect, row, (&evidence, &sentence), model, commands);
     steps(ui, Rect::from_min_max(pos2(rect.left(), y + 4.0), pos2(rect.right(), foot)), &evidence, model);
 }
 
@@ -237,12 +238,25 @@ fn steps(ui: &mut Ui, rect: Rect, evidence: &Evidence<'_>, model: &Model) {
     });
 }
 
+/// Everything that the inspector tells, to be read elsewhere.
+fn readable(row: &Row, evidence: &Evidence<'_>, sentence: &str, model: &Model, p: &Palette) -> String {
+    let title = match &row.key {
+        Key::File(_, _, _, path, entry) => format!("{}  {}", path.shown(), model.entry_label(*entry)),
+        _ => words::files(row.files),
+    };
+    let mut text = words::evidence_head(title.trim_end(), sentence);
+    for (_, _, words, detail, at) in evidence.steps.iter().flat_map(|step| told(step, model, p)) {
+        text.push_str(&format!("{at}  {words}  ({detail})\n"));
+    }
+    text
+}
+
 /// The buttons at the foot. Returns the height above them.
 fn foot(
     ui: &Ui,
     rect: Rect,
     row: &Row,
-    evidence: &Evidence<'_>,
+    (evidence, sentence): (&Evidence<'_>, &str),
     model: &Model,
     commands: &mut Commands,
 ) -> f32 {
@@ -250,25 +264,33 @@ fn foot(
     let top = rect.bottom() - 52.0;
     paint::hline(ui.painter(), rect.x_range(), top, p.line);
     let middle = top + 26.0;
-    let left = rect.left() + PAD;
+    let mut x = rect.left() + PAD;
     let id = |name: &str| ui.scope_id().with(name);
-    let mut x = left;
     let newest = row.accesses.last().filter(|_| matches!(row.key, Key::File(Expected(false), ..)));
     if let Some(newest) = newest.filter(|_| model.can_block()) {
         let response = button::button(ui, x, middle, id("expect"), Look::Outline, None, words::EXPECT);
-        x = response.rect.right() + 12.0;
+        x = response.rect.right() + 8.0;
         if response.clicked() {
             commands.push(Command::Expect(*newest));
         }
     }
-    if button::button(ui, x, middle, id("copy"), Look::Outline, None, words::COPY_EVIDENCE).clicked() {
-        let lines: Vec<String> = evidence
-            .steps
-            .iter()
-            .flat_map(|step| told(step, model, p))
-            .map(|(_, _, words, detail, at)| format!("{at}  {words}  ({detail})"))
-            .collect();
-        commands.push(Command::Copy(lines.join("\n")));
+    let text = || readable(row, evidence, sentence, model, p);
+    let json = || {
+        let ledger = model.ledger();
+        evidence::json(ledger.secrets(), ledger.mirror(), &row.accesses)
+            .unwrap_or_else(|error| error.to_string())
+    };
+    let response = button::button(ui, x, middle, id("save"), Look::Outline, None, words::SAVE_EVIDENCE);
+    if response.clicked() {
+        commands.push(Command::SaveEvidence(Saved { text: text(), json: json() }));
+    }
+    let at = pos2(rect.right() - PAD - 10.0, middle);
+    if button::icon_button(ui, at - vec2(28.0, 0.0), id("copy"), icons::COPY, words::COPY_EVIDENCE).clicked()
+    {
+        commands.push(Command::Copy(text()));
+    }
+    if button::icon_button(ui, at, id("json"), icons::JSON, words::COPY_JSON).clicked() {
+        commands.push(Command::Copy(json()));
     }
     top
 }

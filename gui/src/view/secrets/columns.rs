@@ -44,7 +44,7 @@ impl Columns {
         let has_times = table.width() >= least + TIMES;
         let has_severity = table.width() >= least + TIMES + SEVERITY + NAME_FIRST - NAME_LEAST;
         let optional = if has_times { TIMES } else { 0.0 } + if has_severity { SEVERITY } else { 0.0 };
-        let after = (AFTER.min + (table.width() - least - optional) * 0.45).clamp(AFTER.min, AFTER.max);
+        let after = (AFTER.min + (table.width() - least - optional) * 0.25).clamp(AFTER.min, AFTER.max);
         let name = table.width() - optional - ACCESS - LAST - after - SENT;
         let mut x = table.left() + name;
         let mut next = |width: f32| {

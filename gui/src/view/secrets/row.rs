@@ -10,6 +10,7 @@ use crate::{
     model::{
         Model,
         describe::Words,
+        key::GroupKey,
         secrets::rows::{After, Expected, Key, Row},
         tree::Node,
     },
@@ -110,6 +111,8 @@ impl Name {
                 }
                 if *expected {
                     name.words.detail = labels(row, model);
+                } else {
+                    name.words.detail = readers(row, key, std::mem::take(&mut name.words.detail), model);
                 }
             }
             Key::Process(_, _) => {
@@ -155,9 +158,12 @@ impl Name {
                 (caret + 38.0, Type::BodyMedium)
             }
         };
-        // The badge keeps its place; a long path gives way in the middle.
+        // A path of a usual length stays whole and its badge gives way; of a long one both give way in the middle.
         let badge_width = self.badge.as_ref().map_or(0.0, |b| badge::secret_width(painter, b, false) + 8.0);
-        let room = (end - left - badge_width.min((end - left) * 0.45)).max(48.0);
+        let room = end - left;
+        let whole = paint::width(painter, kind, &self.words.name) + 1.0;
+        let least = if whole <= room * 0.65 { whole } else { room * 0.55 };
+        let room = (room - badge_width).max(least).max(48.0);
         let range = Rangef::new(left, left + room);
         let (drawn, cut) = paint::text_within(painter, range, middle, kind, p.text, &self.words.name);
         let mut x = drawn.right() + 8.0;
@@ -176,6 +182,20 @@ impl Name {
             paint::text_within(painter, range, middle, Type::Small, p.text3, &self.words.detail);
         }
         cut
+    }
+}
+
+/// How many processes of a program were readers, where there are several. What else is known of the program is about
+/// all of its processes, so it stands there only if that is the same.
+fn readers(row: &Row, program: &GroupKey, detail: String, model: &Model) -> String {
+    let ledger = model.ledger();
+    let opened = row.accesses.iter().filter_map(|id| ledger.secrets().opening(*id));
+    let readers: std::collections::BTreeSet<_> = opened.map(|opening| opening.access.process).collect();
+    let all = ledger.group(program).map_or(0, |group| group.members.len());
+    match readers.len() {
+        n if n > 1 => words::processes(n),
+        n if n == all => detail,
+        _ => String::new(),
     }
 }
 

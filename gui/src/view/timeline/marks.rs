@@ -23,6 +23,8 @@ use crate::{
 
 /// Marks that are nearer to each other stand as one with a count.
 const NEAR: f32 = 12.0;
+/// The same where a count stands beside the icon, which the next icon must not cover.
+const COUNTED: f32 = 26.0;
 
 /// Marks that stand as one.
 struct Mark {
@@ -50,7 +52,7 @@ fn marks(painter: &Painter, chart: &Chart, model: &Model) -> Vec<Mark> {
         let Some(x) = chart.x_of(painter, second_of(opening.access.at)) else { continue };
         let own = is_selected(opening, model);
         match marks.last_mut() {
-            Some(last) if (x - last.x).abs() < NEAR => {
+            Some(last) if (x - last.x).abs() < if last.accesses.len() > 1 { COUNTED } else { NEAR } => {
                 last.accesses.push(opening.access.id);
                 last.own |= own;
             }

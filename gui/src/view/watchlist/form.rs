@@ -32,7 +32,7 @@ pub(super) fn show(
 ) -> f32 {
     let p = palette(ui.ctx());
     // Room for the preview only while there is one; typing moves nothing.
-    let height = if model.screen.form.pattern.is_empty() { 176.0 } else { 224.0 };
+    let height = if model.screen.form.pattern.is_empty() { 190.0 } else { 238.0 };
     let card =
         Rect::from_min_size(pos2(rect.left() + PAD, rect.top()), vec2(rect.width() - 2.0 * PAD, height));
     ui.painter().rect(card, 6.0, p.panel, Stroke::new(1.0, p.line), StrokeKind::Inside);
@@ -40,10 +40,16 @@ pub(super) fn show(
     let form = &model.screen.form;
     let heading = if form.replaces.is_some() { words::CHANGE } else { words::NEW };
     let at = pos2(inner.left(), inner.top() + 9.0);
-    paint::text(ui.painter(), at, Side::Left, Type::BodyStrong, p.text, heading);
+    let drawn = paint::text(ui.painter(), at, Side::Left, Type::BodyStrong, p.text, heading);
+    if form.readers_only {
+        let range = Rangef::new(drawn.right() + 10.0, inner.right());
+        paint::text_within(ui.painter(), range, at.y, Type::Small, p.text3, words::READERS_ONLY);
+    }
     let told = Rect::from_min_size(inner.min, vec2(inner.width(), 18.0));
     let told = ui.interact(told, ui.scope_id().with("form"), Sense::hover());
-    told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, heading));
+    let heading =
+        if form.readers_only { format!("{heading}: {}", words::READERS_ONLY) } else { heading.into() };
+    told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, &heading));
     let mut next = form.clone();
     let top = inner.top() + 26.0;
     let wide = inner.width() - SEVERITY - 16.0;
@@ -61,10 +67,19 @@ pub(super) fn show(
         ),
     ];
     for (place, label, hint, value, mono) in fields {
+        if form.readers_only && label != words::READERS {
+            fixed(ui, place, label, value, mono);
+            continue;
+        }
         let focused = text_field(ui, place, label, hint, value, mono);
         shown.typing |= focused;
     }
-    severity(ui, place(inner.right() - SEVERITY, top + 54.0, SEVERITY), &mut next);
+    let place = place(inner.right() - SEVERITY, top + 54.0, SEVERITY);
+    if form.readers_only {
+        fixed(ui, place, words::SEVERITY, secrets::severity(form.severity), false);
+    } else {
+        severity(ui, place, &mut next);
+    }
     let bottom = Rect::from_min_max(pos2(left, top + 112.0), inner.max);
     let actions = actions(ui, bottom, model, &mut next, commands);
     preview(ui, bottom.with_max_x(actions - 16.0), model);
@@ -99,6 +114,21 @@ fn text_field(ui: &mut Ui, place: Rect, label: &str, hint: &str, value: &mut Str
         .margin(egui::Margin::ZERO)
         .clip_text(true);
     ui.put(inner, edit).accessible_name(label).has_focus()
+}
+
+/// What cannot be changed, where its field would stand.
+fn fixed(ui: &Ui, place: Rect, label: &str, value: &str, mono: bool) {
+    let p = palette(ui.ctx());
+    let at = pos2(place.left(), place.top() + 8.0);
+    paint::text(ui.painter(), at, Side::Left, Type::Caption, p.text3, label);
+    let kind = if mono { Type::Mono } else { Type::Body };
+    let middle = place.top() + 18.0 + FIELD / 2.0;
+    let (_, cut) = paint::text_within(ui.painter(), place.x_range(), middle, kind, p.text, value);
+    let response = ui.interact(place, ui.scope_id().with(("fixed", label)), Sense::hover());
+    response.widget_info(|| WidgetInfo::labeled(Role::Label, true, format!("{label}: {value}")));
+    if cut {
+        response.on_hover_text(value);
+    }
 }
 
 fn severity(ui: &Ui, place: Rect, form: &mut Form) {

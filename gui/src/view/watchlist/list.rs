@@ -28,7 +28,7 @@ use crate::{
 
 /// A line of the list.
 enum Line<'a> {
-    Group(&'a Text, usize),
+    Group(&'a [&'a Entry]),
     Entry(&'a Entry),
 }
 
@@ -37,15 +37,13 @@ pub(super) fn show(ui: &mut Ui, rect: Rect, entries: &[&Entry], model: &Model, c
         states::state(ui, rect, icons::KEY, words::EMPTY, words::EMPTY_TEXT, None);
         return;
     }
-    let p = palette(ui.ctx());
     let columns = Columns::of(rect);
     let (heads, body) = rect.split_top_bottom_at_y(rect.top() + measure::ROW);
-    columns.heads(ui.painter(), heads, p);
+    columns.heads(ui.painter(), heads, palette(ui.ctx()));
     let lines: Vec<Line<'_>> = entries
         .chunk_by(|a, b| a.group == b.group && is_own(a, model) == is_own(b, model))
         .flat_map(|chunk| {
-            let group = chunk.first().map(|first| Line::Group(&first.group, chunk.len()));
-            group.into_iter().chain(chunk.iter().map(|entry| Line::Entry(entry)))
+            [Line::Group(chunk)].into_iter().chain(chunk.iter().map(|entry| Line::Entry(entry)))
         })
         .collect();
     let mut inner = ui.new_child(egui::UiBuilder::new().id_salt("entries").max_rect(body));
@@ -59,7 +57,7 @@ pub(super) fn show(ui: &mut Ui, rect: Rect, entries: &[&Entry], model: &Model, c
             let y = ui.max_rect().top() + i as f32 * measure::ROW;
             let row = Rect::from_x_y_ranges(body.x_range(), Rangef::new(y, y + measure::ROW));
             match line {
-                Line::Group(name, n) => group(ui, row, name, *n, p),
+                Line::Group(entries) => columns.group(ui, row, entries, model, commands),
                 Line::Entry(entry) => columns.row(ui, row, entry, model, commands),
             }
         }
@@ -68,19 +66,6 @@ pub(super) fn show(ui: &mut Ui, rect: Rect, entries: &[&Entry], model: &Model, c
 
 fn is_own(entry: &Entry, model: &Model) -> bool {
     watch::is_own(entry, model.uid)
-}
-
-fn group(ui: &Ui, row: Rect, name: &Text, n: usize, p: &Palette) {
-    let painter = ui.painter();
-    let middle = row.center().y + 1.0;
-    let name = name.shown_within(60);
-    let at = pos2(row.left() + PAD, middle);
-    let drawn = paint::text(painter, at, Side::Left, Type::SmallMedium, p.text, name.as_str());
-    let at = pos2(drawn.right() + 8.0, middle);
-    paint::text(painter, at, Side::Left, Type::Small, p.text3, n.to_string());
-    paint::hline(painter, row.x_range(), row.bottom() - 1.0, p.line);
-    let told = ui.interact(row, ui.scope_id().with(("group", &name)), Sense::hover());
-    told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, &name));
 }
 
 struct Columns {
@@ -140,6 +125,44 @@ impl Columns {
         paint::hline(painter, rect.x_range(), rect.bottom() - 1.0, p.line);
     }
 
+    /// A heading with the name of its entries, how many of them are watched, and their common switch.
+    fn group(&self, ui: &Ui, row: Rect, entries: &[&Entry], model: &Model, commands: &mut Commands) {
+        let Some(first) = entries.first() else { return };
+        let p = palette(ui.ctx());
+        let painter = ui.painter();
+        let middle = row.center().y + 1.0;
+        let name =
+            if first.group.is_empty() { words::NO_GROUP.to_owned() } else { first.group.shown_within(60) };
+        let on = entries.iter().filter(|entry| entry.enabled).count();
+        let watched = words::watched_of(on, entries.len());
+        let range = Rangef::new(row.left() + PAD, self.switch - 140.0);
+        let (drawn, _) = paint::text_within(painter, range, middle, Type::SmallMedium, p.text, &name);
+        let at = pos2(drawn.right() + 8.0, middle);
+        paint::text(painter, at, Side::Left, Type::Small, p.text3, watched.as_str());
+        paint::hline(painter, row.x_range(), row.bottom() - 1.0, p.line);
+        // The same name may stand over one's own entries and over those of others.
+        let id = |what: &str| ui.scope_id().with((what, first.id));
+        let told = ui.interact(row, id("group"), Sense::hover());
+        told.widget_info(|| WidgetInfo::labeled(Role::Heading, true, format!("{name}: {watched}")));
+        if entries.iter().any(|entry| model.requests.is_changing(entry.id)) {
+            let at = pos2(self.remove + 14.0, middle);
+            paint::text(painter, at, Side::Right, Type::SmallMedium, p.text2, rule::ASKING);
+        } else if model.can_block() {
+            let state = match on {
+                0 => Some(false),
+                on if on == entries.len() => Some(true),
+                _ => None,
+            };
+            let label = words::switch_group(&name, on, entries.len());
+            let hint = words::switch_group_hint(on, entries.len());
+            let at = pos2(self.switch, middle);
+            if button::switch(ui, at, id("group-switch"), state, &label, &hint).clicked() {
+                let ids = entries.iter().map(|entry| entry.id).collect();
+                commands.push(Command::SwitchGroup(name, ids, state != Some(true)));
+            }
+        }
+    }
+
     fn row(&self, ui: &Ui, row: Rect, entry: &Entry, model: &Model, commands: &mut Commands) {
         let p = palette(ui.ctx());
         let response = ui.interact(row, ui.scope_id().with(("entry", entry.id)), Sense::hover());
@@ -172,9 +195,9 @@ impl Columns {
             paint::text(painter, at, Side::Right, Type::SmallMedium, p.text2, rule::ASKING);
         } else if model.can_block() {
             let id = |name: &str| ui.scope_id().with((name, entry.id));
-            let icon = icons::SWITCH[usize::from(entry.enabled)];
-            let label = words::switch(&pattern, entry.enabled);
-            if button::icon_button(ui, pos2(self.switch, middle), id("switch"), icon, &label).clicked() {
+            let (label, hint) = (words::switch(&pattern), words::switch_hint(entry.enabled));
+            let at = pos2(self.switch, middle);
+            if button::switch(ui, at, id("switch"), Some(entry.enabled), &label, hint).clicked() {
                 commands.push(Command::SwitchEntry(entry.id));
             }
             let label = words::edit(&pattern);

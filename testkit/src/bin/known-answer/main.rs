@@ -11,6 +11,7 @@ mod durable;
 mod files;
 mod flows;
 mod killed;
+mod lens;
 mod pair;
 mod password;
 mod picture;
@@ -98,6 +99,17 @@ enum Case {
         /// What draws the window.
         #[arg(last = true, required = true)]
         command: Vec<std::ffi::OsString>,
+    },
+    /// On a display: the window marks and lists what programs do with watched keys, and says what came after.
+    Lens {
+        /// Where pictures of the window are put.
+        folder: PathBuf,
+        /// Size of the window.
+        #[arg(long, default_value = "1280x720")]
+        size: String,
+        /// light or dark.
+        #[arg(long, default_value = "dark")]
+        theme: String,
     },
     /// (internal) counts what arrives
     #[command(hide = true)]
@@ -189,6 +201,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
                 Case::ShortLived { count } => processes::short_lived(&checker, *count, &mut report)?,
                 Case::PreExisting { file } => processes::pre_existing(&checker, file, &mut report)?,
                 Case::Picture { file, command } => picture::picture(&checker, file, command, &mut report)?,
+                Case::Lens { folder, size, theme } => {
+                    lens::lens(&checker, folder, size, theme, &mut report)?;
+                }
                 Case::Reduced => flows::reduced(&checker, &mut report)?,
                 Case::Killed => killed::killed(&checker, &mut report)?,
                 Case::Blocked { seconds } => blocked::blocked(&checker, *seconds, &mut report)?,
