@@ -62,8 +62,8 @@ impl FileProbe {
     }
 }
 
-/// See changes at the end of system calls: what failed, and where nothing better does, also what succeeded. The second
-/// sees the new names of renames.
+/// See changes at the end of system calls, where not all of them are seen as the kernel makes them: what failed, and what
+/// succeeded unseen. The second sees the new names of renames.
 const AT_END: [&str; 2] = ["file_changed", "file_renamed"];
 
 /// Changes that are seen as the kernel makes them: their bit in [`sekhmet_common::kernel::Sieve::resolved`], what they are called,
@@ -74,6 +74,9 @@ const CHANGES: [(u32, &str, [&str; 2]); 4] = [
     (1 << operation::CHMOD, "changes of modes", ["file_chmod_ends", "file_chmod_begins"]),
     (1 << operation::TRUNCATE, "changes of lengths", ["file_truncate_ends", "file_truncate_begins"]),
 ];
+
+/// The bits of all of them.
+const ALL_CHANGES: u32 = CHANGES[0].0 | CHANGES[1].0 | CHANGES[2].0 | CHANGES[3].0;
 
 /// What the sources can do without that see the kernel's own functions.
 const WITH_CHANGES: [&str; 10] = [
@@ -141,7 +144,10 @@ impl FileSources {
             if needed.iter().all(|program| sources.attach_one(program, &mut try_one)) {
                 sources.used = Some(way);
                 for program in wished {
-                    sources.attach_one(program, &mut try_one);
+                    // Programs at the end of system calls make every call slower, whichever it is.
+                    if !AT_END.contains(program) || sources.resolved() != ALL_CHANGES {
+                        sources.attach_one(program, &mut try_one);
+                    }
                 }
                 break;
             }
@@ -184,16 +190,13 @@ impl FileSources {
             CHANGES.iter().filter(|(bit, ..)| resolved & bit == 0).map(|(_, what, _)| *what).collect();
         let others = others.join(", ");
         match (self.sees_ends(), others.is_empty()) {
-            (true, true) => {
-                vec!["changes that fail are not seen if 32-bit programs or io_uring ask for them".into()]
-            }
+            (_, true) => vec!["changes that fail are not told".into()],
             (true, false) => {
                 vec![
                     format!("{others} are told by the path that was asked for"),
                     "those by 32-bit programs and io_uring are not seen".into(),
                 ]
             }
-            (false, true) => vec!["changes that fail are not told".into()],
             (false, false) if resolved == 0 => vec![format!("{others} are not told")],
             (false, false) => vec![format!("{others}, and changes that fail, are not told")],
         }
@@ -245,9 +248,7 @@ impl FileSources {
         let status = match used {
             _ if missed > 0 => SourceStatus::Reduced,
             FileProbe::Tracepoint => SourceStatus::Reduced,
-            _ if !self.sees_ends() || CHANGES.iter().any(|(bit, ..)| self.resolved() & bit == 0) => {
-                SourceStatus::Reduced
-            }
+            _ if self.resolved() != ALL_CHANGES => SourceStatus::Reduced,
             FileProbe::Fexit => SourceStatus::Best,
             FileProbe::Kprobe => SourceStatus::Equal,
         };
@@ -300,11 +301,12 @@ mod tests {
         let all = attach(FileSource::Best, &[]);
         assert_eq!((all.resolved(), all.source(0, 0).status), (0b11_1100, SourceStatus::Best));
         let cost = |refused: &[&str]| attach(FileSource::Best, refused).source(0, 0).cost.to_string();
-        assert!(cost(&[]).contains("changes that fail are not seen if 32-bit"), "{}", cost(&[]));
+        assert!(cost(&[]).ends_with("; changes that fail are not told"), "{}", cost(&[]));
+        assert!(!all.has("file_changed") && !all.has("file_renamed"), "every call would pay for them");
         let inlined = attach(FileSource::Best, &["file_chmod_ends"]);
         assert_eq!((inlined.resolved(), inlined.source(0, 0).status), (0b10_1100, SourceStatus::Reduced));
         assert!(cost(&["file_chmod_ends"]).contains("; changes of modes are told by the path"));
-        assert!(cost(&["file_changed"]).ends_with("; changes that fail are not told"));
+        assert!(cost(&["file_chmod_ends", "file_changed"]).contains("and changes that fail, are not told"));
         let nothing = attach(FileSource::Only(FileProbe::Tracepoint), &["file_changed"]).source(0, 0);
         assert!(
             nothing
