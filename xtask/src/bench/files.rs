@@ -1,10 +1,10 @@
 //! What watching files costs programs and the helper, and whether every access is told.
 
-use std::ffi::OsString;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+mod works;
 
-use anyhow::{Context as _, Result, bail};
+use std::ffi::OsString;
+
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::costs::{Generator, Round, over, paired};
@@ -15,22 +15,23 @@ use crate::shell;
 /// Pairs of rounds with and without the helper; see `costs`.
 const PAIRS: usize = 15;
 
-/// What is walked: large enough that a walk takes a good part of a second.
-const TREE: &str = "/usr";
+/// Pairs of walks through files, and of builds: they take longer.
+const WALKS: usize = 9;
+const BUILDS: usize = 5;
 
 /// Measures every figure of this part.
 pub(super) fn measure(has_peers: bool) -> Result<Vec<Figure>> {
     build()?;
     let mut figures = load(&measured_load(has_peers)?)?;
     figures.extend(entries(&measured("entries")?)?);
+    shell::say(format!("{PAIRS} pairs of rounds of system calls"));
     let mut generator = Generator::start("opens")?;
-    let pairs = paired(PAIRS, || {
-        let mut told = generator.round()?;
-        told["find_ms"] = find()?.into();
-        Ok(told)
-    })?;
-    figures.extend(costs(&pairs)?);
-    shell::say("not measured: a build with cargo");
+    figures.extend(costs(&paired(PAIRS, || generator.round())?)?);
+    drop(generator);
+    shell::say(format!("{WALKS} pairs of walks through files"));
+    figures.extend(works::figures("find -type f", &paired(WALKS, works::find)?)?);
+    shell::say(format!("{BUILDS} pairs of builds"));
+    figures.extend(works::figures("cargo build", &paired(BUILDS, works::build)?)?);
     Ok(figures)
 }
 
@@ -92,21 +93,7 @@ fn costs(pairs: &[(Round, Round)]) -> Result<Vec<Figure>> {
             .within(Limit::AtMost(150.0)),
         Figure::new("any other call (getpid), ns more", over(pairs, "getpid_ns", more)?)
             .within(Limit::AtMost(10.0)),
-        Figure::new("find -type f, on/off", over(pairs, "find_ms", |on, off| on / off)?)
-            .within(Limit::AtMost(1.03)),
     ])
-}
-
-/// Milliseconds for a walk through a tree of files.
-fn find() -> Result<f64> {
-    let begun = Instant::now();
-    let mut command = Command::new("find");
-    let status =
-        command.args([TREE, "-xdev", "-type", "f"]).stdout(Stdio::null()).status().context("find")?;
-    if !status.success() {
-        bail!("find {TREE}: {status}");
-    }
-    Ok(begun.elapsed().as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]
@@ -142,9 +129,9 @@ mod tests {
 
     #[test]
     fn costs_are_differences_of_pairs() {
-        let round = |open: f64, find: f64| json!({ "open_close_ns": open, "missing_ns": 900.0, "getpid_ns": 70.0, "find_ms": find });
-        let figures = costs(&[(round(800.0, 104.0), round(600.0, 100.0))]).unwrap();
+        let round = |open: f64| json!({ "open_close_ns": open, "missing_ns": 900.0, "getpid_ns": 70.0 });
+        let figures = costs(&[(round(800.0), round(600.0))]).unwrap();
         assert_eq!(figures[0].value, 200.0);
-        assert_eq!(missed(&figures), ["open and close, ns more", "find -type f, on/off"]);
+        assert_eq!(missed(&figures), ["open and close, ns more"]);
     }
 }
