@@ -14,7 +14,7 @@ use sekhmet_common::{
     watch::Owner,
 };
 
-use super::{Program, matcher::Match};
+use super::{Files, Program, matcher::Match};
 use crate::engine::{
     Engine,
     deadlines::SECOND,
@@ -274,7 +274,8 @@ impl Engine {
         let mut access = entry.access.clone();
         if let Some(program) = program.filter(|_| !is_told) {
             let Program { path, is_host } = program;
-            access.expected = self.files.matcher.expects(found.id, path.as_bytes(), is_host);
+            let Files { matcher, packages, .. } = &self.files;
+            access.expected = matcher.expects(found.id, path.as_bytes(), is_host, packages);
             access.first_time = self.files.seen.at((path, found.id));
         }
         if let Some(entry) = self.files.accesses.entries.get_mut(&id) {

@@ -32,9 +32,6 @@ const SILENT: u64 = 1;
 /// Room for a few files of one page.
 const BYTES: u32 = 64 << 10;
 
-/// The line of the coverage.
-const CAPABILITY: &str = "kept blocks";
-
 /// The whole story.
 pub(crate) fn stored(checker: &Checker, report: &mut Report) -> Result<()> {
     let peer = Peer::create().context("a second host (root and iproute2 are needed)")?;
