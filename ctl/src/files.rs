@@ -41,6 +41,7 @@ struct Line<'a> {
     label: Option<&'a Text>,
     mount_ns: Option<u32>,
     contacts: Vec<After<'a>>,
+    contacts_left_out: u64,
 }
 
 /// A remote that was reached after the access.
@@ -91,6 +92,7 @@ fn line<'a>(mirror: &'a Mirror, a: &'a FileAccess) -> Line<'a> {
         label: mirror.entry(a.entry).map(|entry| &entry.label),
         mount_ns: a.mount_ns,
         contacts: mirror.contacts_after(a.id).map(|contact| after(mirror, contact)).collect(),
+        contacts_left_out: a.contacts_left_out,
     }
 }
 
@@ -150,7 +152,10 @@ fn note(a: &FileAccess) -> String {
 
 fn reached(mirror: &Mirror, a: &FileAccess) -> String {
     let name = |c: &Contact| c.remote_name.as_ref().map(|name| format!(" ({})", name.name));
-    let all: Vec<String> =
+    let mut all: Vec<String> =
         mirror.contacts_after(a.id).map(|c| format!("{}{}", c.remote, name(c).unwrap_or_default())).collect();
+    if a.contacts_left_out > 0 {
+        all.push(format!("{} more", count(a.contacts_left_out)));
+    }
     all.join(", ")
 }

@@ -48,6 +48,7 @@ fn access(id: u64, path: &[u8], at: Timestamp) -> FileAccess {
         first_time: false,
         expected: true,
         mount_ns: None,
+        contacts_left_out: 0,
     }
 }
 
@@ -63,6 +64,7 @@ fn watched() -> Vec<Event> {
         first_time: true,
         expected: false,
         mount_ns: Some(4_026_532_000),
+        contacts_left_out: 40,
         entry: EntryId(99),
         ..access(2, b"/home/ada/.ssh/id_ed25519", Timestamp::now())
     };
@@ -99,7 +101,7 @@ async fn files_has_exactly_its_fields() {
             shape(line),
             format!(
                 "id {owner} path requested_path entry severity access result count at first_time last_at \
-                 expected label mount_ns contacts"
+                 expected label mount_ns contacts contacts_left_out"
             )
         );
     }
@@ -154,7 +156,9 @@ async fn the_table_of_accesses_is_harmless() {
     assert_eq!(lines.len(), 3, "{shown}");
     assert!(lines[1].starts_with("2025-11-21 04:40:00") && lines[1].contains(HARMLESS), "{shown}");
     assert!(lines[1].contains(&format!("198.51.100.2:443 ({HARMLESS})")), "{shown}");
-    for word in ["EACCES", "1,234", "not expected, first time, container", "/home/ada/.ssh/id_ed25519"] {
+    for word in
+        ["EACCES", "1,234", "40 more", "not expected, first time, container", "/home/ada/.ssh/id_ed25519"]
+    {
         assert!(lines[2].contains(word), "{word}: {shown}");
     }
 }

@@ -39,6 +39,7 @@ fn measured_load(has_peers: bool) -> Result<Value> {
     let mut arguments = Vec::new();
     if has_peers {
         let peer = shell::find("opensnoop").context("opensnoop (libbpf-tools) is not installed")?;
+        shell::find("unshare").context("unshare (util-linux) is not installed")?;
         arguments = vec![OsString::from("--peer"), peer.into()];
     }
     measured_with("files", &arguments)
@@ -64,6 +65,7 @@ fn load(told: &Value) -> Result<Vec<Figure>> {
             Figure::new("opens of watched files that opensnoop told", number(told, "peer_reported")?)
                 .within(Limit::AtLeast(1.0)),
             Figure::new("more than the helper told", number(told, "peer_more")?).within(Limit::AtMost(0.0)),
+            Figure::new("times opensnoop said that it lost some", number(told, "peer_lost")?),
         ]);
     }
     Ok(figures)
@@ -120,6 +122,7 @@ mod tests {
             ("peer_cpu_percent_of_a_core", 10.0),
             ("peer_reported", 0.0),
             ("peer_more", 3.0),
+            ("peer_lost", 1.0),
         ] {
             told[key] = value.into();
         }

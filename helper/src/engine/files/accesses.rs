@@ -50,7 +50,7 @@ pub(super) struct Accesses {
     pub(super) entries: BTreeMap<AccessId, Entry>,
     recent: HashMap<What, AccessId>,
     by_process: HashMap<ProcessId, VecDeque<AccessId>>,
-    untold: BTreeSet<AccessId>,
+    pub(super) untold: BTreeSet<AccessId>,
     waiting: VecDeque<Waiting>,
     last_id: u64,
 }
@@ -250,6 +250,7 @@ impl Engine {
             first_time: false,
             expected: false,
             mount_ns: Some(sight.mount_ns).filter(|&ns| ns != 0 && ns != self.host_mnt_ns),
+            contacts_left_out: 0,
         };
         accesses.recent.insert(what, id);
         accesses.by_process.entry(process).or_default().push_back(id);
