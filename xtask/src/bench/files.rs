@@ -4,7 +4,7 @@ mod works;
 
 use std::ffi::OsString;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::costs::{Generator, Round, over, paired};
@@ -23,7 +23,10 @@ const BUILDS: usize = 5;
 pub(super) fn measure(has_peers: bool) -> Result<Vec<Figure>> {
     build()?;
     let mut figures = load(&measured_load(has_peers)?)?;
+    let flood = ["--plain", "0", "--watched", "10000", "--seconds", "10"].map(OsString::from);
+    figures.extend(self::flood(&measured_with("files", &flood)?)?);
     figures.extend(entries(&measured("entries")?)?);
+    figures.extend(programs(&measured("opened")?, &measured("programs")?)?);
     shell::say(format!("{PAIRS} pairs of rounds of system calls"));
     let mut generator = Generator::start("opens")?;
     figures.extend(costs(&paired(PAIRS, || generator.round())?)?);
@@ -68,6 +71,34 @@ fn load(told: &Value) -> Result<Vec<Figure>> {
             Figure::new("times opensnoop said that it lost some", number(told, "peer_lost")?),
         ]);
     }
+    Ok(figures)
+}
+
+/// What the engine manages when everything that is opened is watched.
+fn flood(told: &Value) -> Result<Vec<Figure>> {
+    let each_ns = number(told, "engine_ns_per_watched")?;
+    let (opens, seconds) = (number(told, "watched_opens")?, number(told, "seconds")?);
+    Ok(vec![
+        Figure::new("flood: opens of watched files, /s", opens / seconds),
+        Figure::new("flood: opens of watched files that were not told", number(told, "watched_missed")?),
+        Figure::new("flood: unaccounted records", number(told, "unaccounted")?).within(Limit::AtMost(0.0)),
+        Figure::new("flood: lost records", number(told, "lost")?),
+        Figure::new("flood: helper, % of a core", number(told, "helper_cpu_percent_of_a_core")?),
+        Figure::new("engine, µs for each open of a watched file", each_ns / 1000.0),
+        Figure::new("such opens that one core's engine manages, /s", 1e9 / each_ns),
+    ])
+}
+
+/// What stands in for instructions of the machine: for each program of opens its own time, and how many instructions
+/// of its own the verifier walked through.
+fn programs(runs: &Value, verified: &Value) -> Result<Vec<Figure>> {
+    let runs = runs.as_object().context("measure names no programs")?;
+    let mut figures = Vec::new();
+    for (name, told) in runs.iter().filter(|(name, _)| name.starts_with("file_")) {
+        figures.push(Figure::new(format!("{name}, ns for one run"), number(told, "ns")?));
+        figures.push(Figure::new(format!("{name}, verified instructions"), number(verified, name)?));
+    }
+    ensure!(!figures.is_empty(), "no program has seen an open");
     Ok(figures)
 }
 
@@ -128,6 +159,26 @@ mod tests {
         }
         assert_eq!(missed(&load(&told).unwrap()).len(), 6);
         assert_eq!(load(&json!({})).unwrap_err().to_string(), "no figure plain_per_second");
+    }
+
+    #[test]
+    fn what_one_core_manages_is_told_from_what_one_open_costs() {
+        let told = json!({
+            "engine_ns_per_watched": 4000.0, "watched_opens": 50_000, "seconds": 10.0, "watched_missed": 0,
+            "unaccounted": 0, "lost": 0, "helper_cpu_percent_of_a_core": 30.0,
+        });
+        let figures = flood(&told).unwrap();
+        assert_eq!((figures[0].value, figures[5].value, figures[6].value), (5000.0, 4.0, 250_000.0));
+    }
+
+    #[test]
+    fn programs_of_opens_are_told_and_no_others() {
+        let runs =
+            json!({ "file_opened": { "runs": 9, "ns": 120.5 }, "tcp_state": { "runs": 1, "ns": 3.0 } });
+        let verified = json!({ "file_opened": 4000, "tcp_state": 1622 });
+        let values: Vec<f64> = programs(&runs, &verified).unwrap().iter().map(|f| f.value).collect();
+        assert_eq!(values, [120.5, 4000.0]);
+        assert!(programs(&json!({}), &verified).is_err());
     }
 
     #[test]

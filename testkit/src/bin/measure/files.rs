@@ -54,6 +54,7 @@ pub(crate) fn load(ctl: &Path, rates: Rates, seconds: u64, peer: Option<&Path>) 
     let mut stream = Stream::start(ctl)?;
     let peer = peer.map(|program| Peer::start(program, folder.path())).transpose()?;
     let begun = Instant::now();
+    let engine_ns = helper.thread_ns("engine")?;
     let (cpu, peer_cpu) = (helper.cpu_seconds()?, peer.as_ref().map_or(Ok(0.0), Peer::cpu_seconds)?);
     let (mut plain_opens, mut watched_opens) = (0_u64, 0_u64);
     let of = |files: &[PathBuf], n: u64| File::open(&files[n as usize % files.len()]).map(drop);
@@ -77,9 +78,12 @@ pub(crate) fn load(ctl: &Path, rates: Rates, seconds: u64, peer: Option<&Path>) 
     let reported = stream.until(entry, watched_opens, PATIENCE)?;
     let peer = peer.map(|peer| peer.end(&place)).transpose()?;
     let balance = balance(ctl)?;
+    let engine_ns = helper.thread_ns("engine")? - engine_ns;
     Ok(json!({
         "seconds": took, "plain_per_second": plain_opens as f64 / took,
         "watched_opens": watched_opens, "watched_reported": reported, "watched_missed": watched_opens.abs_diff(reported),
+        // With all that the engine does besides, of which there is little.
+        "engine_ns_per_watched": engine_ns / watched_opens as f64,
         "helper_cpu_percent_of_a_core": cpu, "helper_rss_mb": helper.rss_mb()?,
         "made": balance[0], "lost": balance[1], "unaccounted": balance[2],
         "peer_cpu_percent_of_a_core": peer_cpu,
