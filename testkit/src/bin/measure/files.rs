@@ -48,6 +48,8 @@ pub(crate) fn load(ctl: &Path, rates: Rates, seconds: u64, peer: Option<&Path>) 
         Ok(files)
     };
     let (plain, watched) = (make("plain", PLAIN)?, make("watched", WATCHED)?);
+    // What made them is read by the helper by then, and is not taken for an open of a watched file.
+    thread::sleep(Duration::from_millis(500));
     let helper = Helper::find()?;
     let place = folder.path().join("watched");
     let entry = watch(ctl, &place)?;
