@@ -16,6 +16,7 @@ const TREE: &str = "/usr";
 
 /// What is built: a library with all it depends on, procedural macros among it.
 const CRATE: &str = "sekhmet-common";
+const FEATURES: &str = "user";
 
 /// How much slower they may be.
 const SLOWER_MAX: f64 = 1.03;
@@ -29,7 +30,8 @@ pub(super) fn find() -> Result<Value> {
 pub(super) fn build() -> Result<Value> {
     let folder = tempfile::Builder::new().prefix("sekhmet-bench-").tempdir()?;
     let mut cargo = shell::cargo();
-    cargo.args(["build", "--locked", "--offline", "--quiet", "-p", CRATE, "--target-dir"]).arg(folder.path());
+    cargo.args(["build", "--locked", "--offline", "--quiet", "-p", CRATE, "--features", FEATURES]);
+    cargo.arg("--target-dir").arg(folder.path());
     timed(&mut cargo)
 }
 
