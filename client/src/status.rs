@@ -58,6 +58,15 @@ pub struct Status {
     pub kinds: Vec<KindLine>,
 }
 
+impl Status {
+    /// Why something that holds now could not be written down, so that it would not outlive a restart; nothing if all
+    /// is kept, or if nothing ever is. Capability and cost are those of [`sekhmet_common::coverage`].
+    pub fn owed(&self, capability: &str, cost: &str) -> Option<&str> {
+        let is_it = |line: &&SourceLine| line.capability == capability && line.cost == cost;
+        self.sources.iter().find(is_it).map(|line| line.reason.as_str())
+    }
+}
+
 /// Asks the helper how it is. `address` names another bus than the system's.
 ///
 /// # Errors

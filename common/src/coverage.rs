@@ -29,6 +29,26 @@ pub enum SourceStatus {
     Missing,
 }
 
+/// What clients look for among the sources ([`Source::capability`]); other names are for people alone.
+pub mod capability {
+    /// Opens of files that the watchlist names.
+    pub const WATCHED_FILES: &str = "watched files";
+    /// Whether blocks outlive a restart.
+    pub const KEPT_BLOCKS: &str = "kept blocks";
+    /// Whether changes of the watchlist outlive a restart.
+    pub const KEPT_WATCHLIST: &str = "kept watchlist";
+}
+
+/// What clients look for in [`Source::cost`]: what holds now and could not be written down.
+pub mod cost {
+    /// Of [`super::capability::KEPT_BLOCKS`].
+    pub const UNBLOCKED_UNTIL_RESTART: &str =
+        "new blocks are refused, and what was unblocked is blocked again after a restart";
+    /// Of [`super::capability::KEPT_WATCHLIST`].
+    pub const UNWATCHED_UNTIL_RESTART: &str =
+        "new entries are refused, and what was removed or switched off is watched again after a restart";
+}
+
 /// One thing that can be seen, and where it comes from here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {

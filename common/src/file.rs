@@ -181,6 +181,10 @@ pub struct FileAccess {
     pub expected: bool,
     /// Inode number of the mount namespace, where it is not the system's own: the path is one of a container.
     pub mount_ns: Option<u32>,
+    /// How many flows came after it that are not told as contacts: there were too many for one access, for all of
+    /// them, or too many accesses before one flow. Counted to 256.
+    #[serde(default)]
+    pub contacts_left_out: u64,
 }
 
 /// Why a contact is told.

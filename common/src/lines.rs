@@ -85,6 +85,7 @@ pub struct AccessLine<'a> {
     label: Option<&'a Text>,
     mount_ns: Option<u32>,
     contacts: Vec<After<'a>>,
+    contacts_left_out: u64,
 }
 
 /// A remote that was reached after an access.
@@ -125,6 +126,7 @@ impl<'a> AccessLine<'a> {
             label: mirror.entry(a.entry).map(|entry| &entry.label),
             mount_ns: a.mount_ns,
             contacts: contacts.into_iter().map(|contact| After::new(mirror, contact)).collect(),
+            contacts_left_out: a.contacts_left_out,
         }
     }
 }

@@ -1,9 +1,12 @@
 //! The watchlist: which files are sensitive, how much so, and who is expected to read them.
 
+mod reader;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::reader::{PACKAGE, Reader, reader};
 use crate::{
     display::Text,
     pattern::{Pattern, PatternError},
@@ -80,8 +83,9 @@ pub struct Entry {
     pub group: Text,
     /// How grave it is.
     pub severity: Severity,
-    /// Who may read them without raising attention: patterns of executables' absolute paths. They hold in the
-    /// system's own file tree; those that begin with `/app/` (Flatpak) and `/snap/` hold in any.
+    /// Who may read them without raising attention: patterns of executables' absolute paths, and `package:` with the
+    /// name of a package whose executables are meant ([`reader`]). They hold in the system's own file tree; paths
+    /// that begin with `/app/` (Flatpak) and `/snap/` hold in any.
     pub expected: Vec<Text>,
     /// Who made it.
     pub owner: Owner,
@@ -110,7 +114,7 @@ pub enum EntryError {
     /// The pattern is none, or names nothing that could be watched.
     #[error("the pattern: {0}")]
     Pattern(#[from] PatternError),
-    /// An expected reader, by its place in the list, is not named by a pattern.
+    /// An expected reader, by its place in the list, is named by no pattern and no package.
     #[error("expected reader {}: {}", .0 + 1, .1)]
     Reader(usize, PatternError),
     /// Something else about it, in words.
@@ -146,25 +150,6 @@ impl Entry {
         }
         Ok(pattern)
     }
-}
-
-/// Takes the pattern of an expected reader apart.
-///
-/// # Errors
-/// [`PatternError`] if it is none, or names no executable by an absolute path.
-pub fn reader(text: &Text) -> Result<Pattern, PatternError> {
-    let bytes = text.as_bytes();
-    if bytes.starts_with(b"package:") {
-        let reason = "packages are not looked into; name the executables by their paths";
-        return Err(PatternError { reason, at: 0 });
-    }
-    let pattern = Pattern::parse(bytes)?;
-    if pattern.is_below_home() {
-        let reason =
-            "~ is nobody's home here; a program that its user can replace is expected by its whole path";
-        return Err(PatternError { reason, at: 0 });
-    }
-    Ok(pattern)
 }
 
 fn check(pattern: &Text, label: &Text, group: &Text, expected: &[Text]) -> Result<Pattern, EntryError> {
@@ -203,7 +188,10 @@ mod tests {
             told(draft("x", &[])),
             "the pattern: it begins with /, ~/ or **/: nobody knows where a relative path lies (at byte 0)"
         );
-        assert!(told(draft("/a", &["/usr/bin/x", "package:vim"])).starts_with("expected reader 2: packages"));
+        assert!(draft("/a", &["/usr/bin/x", "package:vim"]).check().is_ok());
+        assert!(
+            told(draft("/a", &["/usr/bin/x", "package:Vim"])).starts_with("expected reader 2: the name of")
+        );
         assert!(told(draft("/a", &["~/bin/x"])).contains('~'));
         assert!(told(draft("/a", &["/**"])).contains("every file"));
         assert!(told(draft("/a", &["/x"; 33])).contains("32"));

@@ -12,7 +12,7 @@ use bincode::{
 use crate::event::Event;
 
 /// The version that this code writes and reads. It changes when old readers could misread new frames.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 
 /// The most bytes that one frame may have, version byte included.
 pub const FRAME_MAX: usize = 64 * 1024;

@@ -4,6 +4,7 @@ use std::{fs, os::unix::ffi::OsStrExt, path::PathBuf};
 
 use sekhmet_client::{Command, Outcome, View};
 use sekhmet_common::{
+    coverage::{capability::KEPT_BLOCKS, cost::UNBLOCKED_UNTIL_RESTART},
     display::Text,
     mirror::Mirror,
     process::ProcessId,
@@ -12,7 +13,7 @@ use sekhmet_common::{
 use serde_json::json;
 
 use crate::{
-    command::run,
+    command::{run, tell_if_not_kept},
     output::{Failure, Output},
     session::Access,
 };
@@ -71,7 +72,9 @@ pub(crate) fn add(access: &Access, json: bool, block: &Block) -> Result<(), Fail
 /// Removes one rule.
 pub(crate) fn remove(access: &Access, json: bool, id: RuleId) -> Result<(), Failure> {
     run(access, &Command::Remove(id))?;
-    told(json, 1, &format!("rule {id} removed"))
+    told(json, 1, &format!("rule {id} removed"))?;
+    tell_if_not_kept(access, KEPT_BLOCKS, UNBLOCKED_UNTIL_RESTART, &format!("rule {id} blocks"));
+    Ok(())
 }
 
 /// Removes every rule.
@@ -84,7 +87,11 @@ pub(crate) fn release(access: &Access, json: bool) -> Result<(), Failure> {
         1 => "1 rule removed".to_owned(),
         n => format!("{n} rules removed"),
     };
-    told(json, count, &line)
+    told(json, count, &line)?;
+    if count > 0 {
+        tell_if_not_kept(access, KEPT_BLOCKS, UNBLOCKED_UNTIL_RESTART, "the rules block");
+    }
+    Ok(())
 }
 
 /// A number as it can stand on the command line.

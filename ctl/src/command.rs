@@ -6,10 +6,11 @@ use std::{
 };
 
 use sekhmet_client::{Command, CommandError, Outcome, Reason, command::run_blocking};
+use sekhmet_common::display::Text;
 
 use crate::{
     agent::Agent,
-    output::Failure,
+    output::{Failure, complain},
     session::{Access, HELPER_MAX, PAUSE},
 };
 
@@ -26,6 +27,19 @@ pub(crate) fn run(access: &Access, command: &Command) -> Result<Outcome, Failure
     let _agent = interactive.then(Agent::start).flatten();
     patiently(|| run_blocking(access.address.as_deref(), command, interactive))
         .map_err(|error| failure(error, interactive))
+}
+
+/// Tells on standard error, after something was ended, if that could not be written down: it holds, but `what` would
+/// be in force again after a restart. Capability and cost are those of [`sekhmet_common::coverage`].
+pub(crate) fn tell_if_not_kept(access: &Access, capability: &str, cost: &str, what: &str) {
+    // It was done; a helper that has gone since changes nothing about that.
+    let Ok(status) = access.status() else { return };
+    if let Some(reason) = status.owed(capability, cost) {
+        complain(format_args!(
+            "done, but it could not be written down ({}): {what} again after a restart, unless it can be written before",
+            Text::from(reason)
+        ));
+    }
 }
 
 /// Says something again while there is no helper to hear it, for a helper may be just starting.

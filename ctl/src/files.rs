@@ -78,7 +78,10 @@ fn note(a: &FileAccess) -> String {
 
 fn reached(mirror: &Mirror, a: &FileAccess) -> String {
     let name = |c: &Contact| c.remote_name.as_ref().map(|name| format!(" ({})", name.name));
-    let all: Vec<String> =
+    let mut all: Vec<String> =
         mirror.contacts_after(a.id).map(|c| format!("{}{}", c.remote, name(c).unwrap_or_default())).collect();
+    if a.contacts_left_out > 0 {
+        all.push(format!("{} more", count(a.contacts_left_out)));
+    }
     all.join(", ")
 }

@@ -14,6 +14,7 @@ use sekhmet_client::{
     watchlist::{Change, List, Settings, get_blocking},
 };
 use sekhmet_common::{
+    coverage::{capability::KEPT_WATCHLIST, cost::UNWATCHED_UNTIL_RESTART},
     display::Text,
     watch::{Entry, EntryDraft, EntryId, Owner, Severity},
 };
@@ -21,7 +22,7 @@ use serde_json::json;
 
 use self::naming::{Homes, names, resolved};
 use crate::{
-    command::{failure, patiently, run},
+    command::{failure, patiently, run, tell_if_not_kept},
     output::{Failure, Output},
     sentence::entry_words,
     session::Access,
@@ -71,8 +72,9 @@ pub(crate) struct Add {
     /// low, medium or high
     #[arg(long, default_value = "medium")]
     severity: Severity,
-    /// Who may read them without raising attention: a program's path, or a pattern of such paths
-    #[arg(long = "expect", value_name = "READER")]
+    /// Who may read them without raising attention: a program's path, a pattern of such paths, or package:NAME for
+    /// the programs of a Debian package
+    #[arg(long = "expect", visible_alias = "reader", value_name = "READER")]
     expected: Vec<OsString>,
     /// In the home of every user; an administrator has to agree
     #[arg(long)]
@@ -81,15 +83,15 @@ pub(crate) struct Add {
 
 /// Does what was asked for.
 pub(crate) fn watchlist(access: &Access, json: bool, what: &Watchlist) -> Result<(), Failure> {
-    let enabled = |id: &u32, enabled| {
-        Change::Set(EntryId(*id), Settings { enabled: Some(enabled), ..Settings::default() })
-    };
     match what {
         Watchlist::List => list(access, json),
         Watchlist::Add(add) => change(access, json, added(add)?),
         Watchlist::Remove { id } => remove(access, json, EntryId(*id)),
-        Watchlist::Enable { id } => change(access, json, enabled(id, true)),
-        Watchlist::Disable { id } => change(access, json, enabled(id, false)),
+        Watchlist::Enable { id } => {
+            let on = Settings { enabled: Some(true), ..Settings::default() };
+            change(access, json, Change::Set(EntryId(*id), on))
+        }
+        Watchlist::Disable { id } => disable(access, json, EntryId(*id)),
         Watchlist::Test { path } => test(access, json, path),
     }
 }
@@ -109,6 +111,13 @@ fn list(access: &Access, json: bool) -> Result<(), Failure> {
         output.table(&table(&list.entries))?;
     }
     output.flush()
+}
+
+/// Switches an entry off, and says so if that could not be written down.
+fn disable(access: &Access, json: bool, id: EntryId) -> Result<(), Failure> {
+    change(access, json, Change::Set(id, Settings { enabled: Some(false), ..Settings::default() }))?;
+    tell_if_not_kept(access, KEPT_WATCHLIST, UNWATCHED_UNTIL_RESTART, &format!("entry {id} is watched"));
+    Ok(())
 }
 
 /// Makes a change and shows the entry as it is now.
@@ -136,7 +145,9 @@ fn remove(access: &Access, json: bool, id: EntryId) -> Result<(), Failure> {
     } else {
         output.line(&format!("entry {id} removed"))?;
     }
-    output.flush()
+    output.flush()?;
+    tell_if_not_kept(access, KEPT_WATCHLIST, UNWATCHED_UNTIL_RESTART, &format!("entry {id} is watched"));
+    Ok(())
 }
 
 /// Shows the entries that name a path. The helper gives the list and is told nothing.

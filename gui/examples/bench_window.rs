@@ -144,6 +144,7 @@ fn opened(accesses: u64, flows: u64) -> Vec<Event> {
             first_time: i % 7 == 0,
             expected: i % 2 == 0,
             mount_ns: None,
+            contacts_left_out: 0,
         };
         let contact = (i % 4 == 1).then(|| Contact {
             id: ContactId(i + 1),

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use egui::{Key, accesskit::Toggled};
 use egui_kittest::kittest::{NodeT, Queryable};
 use sekhmet_common::{
-    coverage::{Mode, Source, SourceStatus},
+    coverage::{Mode, Source, SourceStatus, capability},
     event::Event,
     file::{AccessId, FileAccess},
     flow::FlowId,
@@ -213,7 +213,7 @@ fn the_search_finds_programs_paths_and_labels() {
 
 fn source(status: SourceStatus) -> Update {
     let source = Source {
-        capability: "opened files".into(),
+        capability: capability::WATCHED_FILES.into(),
         source: if status == SourceStatus::Missing { "".into() } else { "tracepoints".into() },
         status,
         cost: "Opens by io_uring are counted, not resolved.".into(),

@@ -104,8 +104,8 @@ pub struct Engine {
     host_mnt_ns: u32,
     balance_due_ns: u64,
     told_status: Option<StatusReport>,
-    /// The line of the coverage about how rules are kept, once it is known.
-    keeping: Option<Source>,
+    /// The lines of the coverage about what is kept and how, as far as they are known.
+    keeping: Vec<Source>,
     /// Records about processes were lost since the last tick.
     processes_doubtful: bool,
     /// Records about ends of flows were lost at some time.
@@ -134,7 +134,7 @@ impl Engine {
             host_mnt_ns: start.host_mnt_ns,
             balance_due_ns: 0,
             told_status: None,
-            keeping: None,
+            keeping: Vec::new(),
             processes_doubtful: false,
             ends_lost: false,
         }
@@ -163,7 +163,7 @@ impl Engine {
                 let sources = sources.into_iter().chain(self.keeping.clone()).collect();
                 self.ledger.announce(&Event::Coverage { at: now, mode, sources });
             }
-            Input::Keeping(line) => self.note_keeping(now, line),
+            Input::Keeping(line) => self.note_keeping(now, line, &mut out),
             Input::Balance(kinds) => self.books.draw(kinds),
             Input::Freeze { ticket, request } => self.freeze(ticket, &request),
             Input::ListRules { ticket, scope } => self.list_rules(ticket, scope),
@@ -176,6 +176,7 @@ impl Engine {
             Input::WatchlistKept(list) => self.watchlist_kept(now, list),
             Input::SeenBefore(known) => self.seen_before(known),
             Input::Homes(homes) => self.homes(homes),
+            Input::Packages(packages) => self.packages(packages),
             Input::FreezeWatch { ticket, request } => self.freeze_watch(ticket, request),
             Input::ListEntries { ticket, scope } => self.list_entries(ticket, scope),
             Input::WishWatch { ticket, frozen } => self.wish_watch(ticket, frozen),

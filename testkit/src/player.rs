@@ -55,7 +55,11 @@ struct Stage {
     is_asked: bool,
     commands: Vec<String>,
     watchlist: List,
+    owed: Vec<Line>,
 }
+
+/// A source of the coverage: capability, source, status, cost, reason.
+type Line = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 impl Player {
     /// Takes the helper's name on this bus. The events are what every new client is told first.
@@ -75,6 +79,7 @@ impl Player {
             is_asked: false,
             commands: Vec::new(),
             watchlist: List::of(events),
+            owed: Vec::new(),
         };
         let stage = Arc::new(Mutex::new(stage));
         let connection = zbus::conn::Builder::address(bus.address())
@@ -85,6 +90,11 @@ impl Player {
             .build()
             .await?;
         Ok(Self { stage, connection })
+    }
+
+    /// From now on the coverage says that something which holds could not be written down.
+    pub fn owe(&self, capability: &'static str, cost: &'static str, reason: &'static str) {
+        lock(&self.stage).owed.push((capability, "a file", "reduced", cost, reason));
     }
 
     /// From now on these are refused.
@@ -207,10 +217,11 @@ impl Monitor {
 
     #[zbus(property)]
     async fn coverage(&self) -> HashMap<String, Variant<'static>> {
-        let sources = vec![
+        let mut sources: Vec<Line> = vec![
             ("process start", "tp_btf sched_process_exec", "best", "", ""),
             ("TCP bytes", "", "missing", "all", "EPERM"),
         ];
+        sources.extend_from_slice(&lock(&self.0).owed);
         let kinds = vec![("exec", 7_u64, 5_u64, 1_u64, 1_u64, 0_u64)];
         HashMap::from([
             ("uptime_ms".to_owned(), Variant::from(1_500_u64)),

@@ -123,6 +123,7 @@ fn access(id: u64, process: u64, count: u64) -> FileAccess {
         first_time: false,
         expected: false,
         mount_ns: None,
+        contacts_left_out: 0,
     }
 }
 

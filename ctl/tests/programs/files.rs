@@ -2,6 +2,7 @@
 
 use sekhmet_common::{
     bus::error,
+    coverage::{capability::KEPT_WATCHLIST, cost::UNWATCHED_UNTIL_RESTART},
     display::Text,
     event::Event,
     file::{Access, AccessId, Contact, ContactId, ContactReason, FileAccess, Outcome},
@@ -47,6 +48,7 @@ fn access(id: u64, path: &[u8], at: Timestamp) -> FileAccess {
         first_time: false,
         expected: true,
         mount_ns: None,
+        contacts_left_out: 0,
     }
 }
 
@@ -62,6 +64,7 @@ fn watched() -> Vec<Event> {
         first_time: true,
         expected: false,
         mount_ns: Some(4_026_532_000),
+        contacts_left_out: 40,
         entry: EntryId(99),
         ..access(2, b"/home/ada/.ssh/id_ed25519", Timestamp::now())
     };
@@ -98,7 +101,7 @@ async fn files_has_exactly_its_fields() {
             shape(line),
             format!(
                 "id {owner} path requested_path entry severity access result count at first_time last_at \
-                 expected label mount_ns contacts"
+                 expected label mount_ns contacts contacts_left_out"
             )
         );
     }
@@ -153,7 +156,9 @@ async fn the_table_of_accesses_is_harmless() {
     assert_eq!(lines.len(), 3, "{shown}");
     assert!(lines[1].starts_with("2025-11-21 04:40:00") && lines[1].contains(HARMLESS), "{shown}");
     assert!(lines[1].contains(&format!("198.51.100.2:443 ({HARMLESS})")), "{shown}");
-    for word in ["EACCES", "1,234", "not expected, first time, container", "/home/ada/.ssh/id_ed25519"] {
+    for word in
+        ["EACCES", "1,234", "40 more", "not expected, first time, container", "/home/ada/.ssh/id_ed25519"]
+    {
         assert!(lines[2].contains(word), "{word}: {shown}");
     }
 }
@@ -216,6 +221,32 @@ async fn entries_are_added_switched_and_removed() {
     );
     let output = scene.run(&["watchlist", "remove", "9"]);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+}
+
+/// On a disk that is full or cannot be written what is switched off is off, and would be on again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_be_watched_again_after_a_restart_is_said() {
+    let scene = Scene::telling(&watched()).await;
+    assert_eq!(text(&scene.run(&["watchlist", "disable", "8"]).stderr), "");
+    scene.player.owe(KEPT_WATCHLIST, UNWATCHED_UNTIL_RESTART, "No space left on device");
+    assert_eq!(text(&scene.run(&["watchlist", "enable", "8"]).stderr), "");
+    for how in ["disable", "remove"] {
+        let output = scene.run(&["watchlist", how, "8"]);
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(0), false));
+        let said = "(No space left on device): entry 8 is watched again after a restart";
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_is_an_expected_reader() {
+    let scene = Scene::telling(&watched()).await;
+    let output = scene.run(&["watchlist", "add", "/srv/k", "--reader", "package:openssh-client"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(scene.player.commands()[0].contains("expected=[\"package:openssh-client\"]"));
+    let output = scene.run(&["watchlist", "add", "/srv/k", "--reader", "package:Open SSH"]);
+    assert_eq!((output.status.code(), scene.player.commands().len()), (Some(2), 1));
+    assert!(text(&output.stderr).contains("expected reader 1: the name of a package"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

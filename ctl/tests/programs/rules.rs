@@ -12,6 +12,7 @@ use rustix::{
 };
 use sekhmet_common::{
     bus::error,
+    coverage::{capability::KEPT_BLOCKS, cost::UNBLOCKED_UNTIL_RESTART},
     display::Text,
     event::Event,
     process::ProcessId,
@@ -139,6 +140,26 @@ async fn rules_are_removed() {
     assert_eq!(text(&scene.run(&["release", "--interactive"]).stdout), "3 rules removed\n");
     assert_eq!(scene.player.commands(), ["Remove 7", "Release", "Remove 7", "Release interactive"]);
     assert!(scene.player.calls().is_empty(), "nothing is watched for that");
+}
+
+/// On a disk that is full or cannot be written what is ended is ended, and would come back.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_not_outlive_a_restart_is_said() {
+    let scene = Scene::new().await;
+    for command in [&["unblock", "7"][..], &["release"], &["release", "--json"]] {
+        assert_eq!(text(&scene.run(command).stderr), "", "{command:?}");
+    }
+    scene.player.owe(KEPT_BLOCKS, UNBLOCKED_UNTIL_RESTART, "Read-only \x1b[2J");
+    let output = scene.run(&["unblock", "7"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "rule 7 removed\n"));
+    assert_eq!(
+        text(&output.stderr),
+        "sekhmetctl: done, but it could not be written down (Read-only \\x1b[2J): rule 7 blocks again after a \
+         restart, unless it can be written before\n"
+    );
+    assert!(
+        text(&scene.run(&["release", "--json"]).stderr).contains("the rules block again after a restart")
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

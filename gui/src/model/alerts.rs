@@ -110,6 +110,7 @@ mod tests {
             first_time: true,
             expected: false,
             mount_ns: None,
+            contacts_left_out: 0,
         };
         let program = GroupKey::Program(program.into(), None);
         let reader = Reader {

@@ -1,7 +1,7 @@
 //! The Secrets lens: who opened watched files, how, and whom they reached after.
 
 use egui::{Rangef, Rect, Role, ScrollArea, Sense, Ui, WidgetInfo, pos2, vec2};
-use sekhmet_common::coverage::{Source, SourceStatus};
+use sekhmet_common::coverage::{Source, SourceStatus, capability::WATCHED_FILES};
 
 use super::states;
 use crate::{
@@ -82,7 +82,7 @@ fn selected_at(model: &Model) -> Option<usize> {
 /// What tells of opened files on this machine.
 pub(super) fn source(model: &Model) -> Option<&Source> {
     let sources = model.live().mirror().coverage();
-    sources.iter().find(|source| source.capability.shown().to_lowercase().contains("file"))
+    sources.iter().find(|source| source.capability.as_bytes() == WATCHED_FILES.as_bytes())
 }
 
 fn empty(ui: &Ui, rect: Rect, model: &Model, commands: &mut Commands) {

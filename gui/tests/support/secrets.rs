@@ -102,6 +102,7 @@ pub(crate) fn access(id: u64, process: u64, path: &str, entry: u32, milliseconds
         first_time: false,
         expected: false,
         mount_ns: None,
+        contacts_left_out: 0,
     }
 }
 

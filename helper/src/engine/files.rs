@@ -6,13 +6,14 @@ mod entries;
 mod homes;
 mod links;
 mod matcher;
+mod packages;
 mod seen;
 
 use sekhmet_common::{display::Text, process::ProcessId};
 
 use self::{
     accesses::Accesses, contacts::Contacts, entries::Entries, homes::Homes, links::Links, matcher::Matcher,
-    seen::Seen,
+    packages::Owned, seen::Seen,
 };
 use super::{Engine, input::Effect};
 
@@ -22,6 +23,7 @@ pub(super) struct Files {
     entries: Entries,
     matcher: Matcher,
     homes: Homes,
+    packages: Owned,
     accesses: Accesses,
     links: Links,
     seen: Seen,

@@ -19,8 +19,8 @@ use sekhmet_common::{
 };
 
 pub use self::files::{
-    EntryChange, FileSight, FreezeWatchResult, FrozenWatch, Home, Keep, NAME_MAX, NameFilter, SeenAt,
-    WatchDeed, WatchError, WatchRequest, WatchResult, Watchlist,
+    EntryChange, FileSight, FreezeWatchResult, FrozenWatch, Home, Keep, NAME_MAX, NameFilter, Packages,
+    SeenAt, WatchDeed, WatchError, WatchRequest, WatchResult, Watchlist,
 };
 pub use self::flow::{FlowEnd, FlowKey, FlowPhase, FlowSight};
 pub use self::identity::{Identity, IdentityRequest, Uids};
@@ -239,7 +239,7 @@ pub enum Input {
     BoundBefore(Vec<(ProcessKey, RuleId)>),
     /// The highest number that a rule has had since the machine was started: others get higher ones.
     LastNumber(u32),
-    /// How rules are kept, beside what the sources say of themselves.
+    /// How rules are kept, or the watchlist, beside what the sources say of themselves. One line of each capability.
     Keeping(Source),
     /// Whether rules can be enforced on this machine. Until told otherwise they cannot.
     CanEnforce(bool),
@@ -249,6 +249,8 @@ pub enum Input {
     SeenBefore(Vec<SeenAt>),
     /// Where users live, from now on.
     Homes(Vec<Home>),
+    /// What belongs to the packages that the watchlist names, from now on.
+    Packages(Packages),
     /// A client asks for a change of the watchlist and is to be asked whether it may.
     FreezeWatch {
         /// Where the answer belongs.

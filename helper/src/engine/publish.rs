@@ -2,7 +2,12 @@
 
 use std::sync::Arc;
 
-use sekhmet_common::{coverage::Source, event::Event, mirror::Others, time::Timestamp};
+use sekhmet_common::{
+    coverage::{KindBalance, Source},
+    event::Event,
+    mirror::Others,
+    time::Timestamp,
+};
 
 use super::{
     Engine,
@@ -108,14 +113,19 @@ impl Engine {
         }
     }
 
-    /// Replaces the line of the coverage about how rules are kept. It is the last one.
-    pub(super) fn note_keeping(&mut self, now: Timestamp, line: Source) {
+    /// Replaces a line of the coverage about what is kept. These are the last ones. Told at once: whoever learns next
+    /// that a change is in force may want to know whether it will last.
+    pub(super) fn note_keeping(&mut self, now: Timestamp, line: Source, out: &mut Vec<Effect>) {
         let mode = self.ledger.mirror().header().map(|h| h.mode).unwrap_or_default();
         let mut sources = self.ledger.mirror().coverage().to_vec();
-        sources.truncate(sources.len() - usize::from(self.keeping.is_some() && !sources.is_empty()));
-        sources.push(line.clone());
-        self.keeping = Some(line);
+        sources.truncate(sources.len().saturating_sub(self.keeping.len()));
+        match self.keeping.iter_mut().find(|known| known.capability == line.capability) {
+            Some(known) => *known = line,
+            None => self.keeping.push(line),
+        }
+        sources.extend_from_slice(&self.keeping);
         self.ledger.announce(&Event::Coverage { at: now, mode, sources });
+        self.tell_status(self.ledger.mirror().balance().to_vec(), out);
     }
 
     /// Tells the balance and the status at most once a second, and only what is new.
@@ -129,8 +139,12 @@ impl Engine {
         if kinds != self.ledger.mirror().balance() {
             self.ledger.announce(&Event::Balance { at: now, kinds: kinds.clone() });
         }
+        self.tell_status(kinds, out);
+    }
+
+    fn tell_status(&mut self, balance: Vec<KindBalance>, out: &mut Vec<Effect>) {
         let mode = self.ledger.mirror().header().map(|h| h.mode).unwrap_or_default();
-        let report = StatusReport { mode, sources: self.ledger.mirror().coverage().to_vec(), balance: kinds };
+        let report = StatusReport { mode, sources: self.ledger.mirror().coverage().to_vec(), balance };
         if self.told_status.as_ref() != Some(&report) {
             self.told_status = Some(report.clone());
             out.push(Effect::Status(report));

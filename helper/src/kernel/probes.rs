@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sekhmet_common::{
-    coverage::{Source, SourceStatus},
+    coverage::{Source, SourceStatus, capability},
     display::Text,
 };
 
@@ -246,7 +246,7 @@ pub(super) static FILE_PROBES: [Probe; 15] = [
         program: "file_looked_up",
         hook: Hook::Exit("do_filp_open"),
         since: "5.8",
-        capability: "watched files",
+        capability: capability::WATCHED_FILES,
         replacement: "kprobe do_filp_open",
         cost: "",
     },
@@ -254,7 +254,7 @@ pub(super) static FILE_PROBES: [Probe; 15] = [
         program: "file_lookup_ends",
         hook: Hook::Probe { function: "do_filp_open", at_return: true },
         since: "5.8",
-        capability: "watched files",
+        capability: capability::WATCHED_FILES,
         replacement: "tracepoint syscalls",
         cost: "opens by io_uring are counted only, and those by 32-bit programs are not seen",
     },
@@ -263,7 +263,7 @@ pub(super) static FILE_PROBES: [Probe; 15] = [
         program: "file_lookup_begins",
         hook: Hook::Probe { function: "do_filp_open", at_return: false },
         since: "5.8",
-        capability: "watched files",
+        capability: capability::WATCHED_FILES,
         replacement: "tracepoint syscalls",
         cost: "opens by io_uring are counted only, and those by 32-bit programs are not seen",
     },
@@ -274,7 +274,7 @@ pub(super) static FILE_PROBES: [Probe; 15] = [
             names: &["sys_exit_openat", "sys_exit_openat2", "sys_exit_open", "sys_exit_creat"],
         },
         since: "5.8",
-        capability: "watched files",
+        capability: capability::WATCHED_FILES,
         replacement: "",
         cost: "no access to a watched file is seen",
     },

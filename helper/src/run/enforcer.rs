@@ -149,7 +149,6 @@ impl Enforcer {
         let before = Arc::clone(&self.kept);
         if let Some(keep) = &change.keep {
             let kept = self.disk.keep(keep);
-            self.tell_keeping();
             match (kept, &change.step) {
                 // A block that would be forgotten is refused.
                 (Err(reason), ChangeStep::Add(_)) => return Err(reason),
@@ -175,7 +174,6 @@ impl Enforcer {
                 tracing::error!(reason, "a rule that is not in force is still on the disk");
             }
             self.kept = before;
-            self.tell_keeping();
         }
         self.keep_or_clear();
         done
@@ -374,6 +372,9 @@ pub fn start(
             if now >= next_look {
                 enforcer.look_after();
                 next_look = now + LOOK_EVERY;
+                if !tell_keeping(&mut enforcer, &done) {
+                    return;
+                }
             }
             let is_idle = enforcer.judge.is_idle();
             if now >= next_patrol && !is_idle {
@@ -387,7 +388,10 @@ pub fn start(
                     if let Err(reason) = &result {
                         tracing::warn!(reason, "a change of rules was undone");
                     }
-                    if done.send(Input::Applied { id: change.id, result }).is_err() {
+                    // First, so that whoever hears that it is done can learn that it would not outlive a restart.
+                    let is_heard = tell_keeping(&mut enforcer, &done)
+                        && done.send(Input::Applied { id: change.id, result }).is_ok();
+                    if !is_heard {
                         return;
                     }
                 }
@@ -396,6 +400,11 @@ pub fn start(
             }
         }
     })
+}
+
+/// Tells how rules are kept, if that has changed. Whether anybody listens.
+fn tell_keeping(enforcer: &mut Enforcer, done: &Sender<Input>) -> bool {
+    enforcer.keeping_news().is_none_or(|line| done.send(Input::Keeping(line)).is_ok())
 }
 
 #[cfg(test)]

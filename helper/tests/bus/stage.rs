@@ -241,7 +241,7 @@ impl Enforcing {
                     };
                     done.extend(self.fold(Input::Applied { id: change.id, result }, now));
                 }
-                Effect::Keep(Keep::Watchlist { change, list }) => {
+                Effect::Keep(Keep::Watchlist { change, list, .. }) => {
                     let result = match self.edges {
                         Enforcer::Obeys => {
                             self.revision.store(list.revision, Ordering::Release);

@@ -7,6 +7,7 @@ mod existing;
 mod families;
 mod following;
 mod links;
+mod many;
 mod namespaces;
 mod new;
 pub(crate) mod random;
@@ -38,6 +39,7 @@ pub(crate) fn run(tap: &mut Tap, watch: &mut Watch, policies: &mut Policies) {
     ring::run(&mut stage);
     families::run(&mut stage);
     following::run(&mut stage);
+    many::run(&mut stage);
     namespaces::run(&mut stage);
     refusals::run(&mut stage);
     walled::run(&mut stage);

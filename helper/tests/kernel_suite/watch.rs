@@ -89,7 +89,9 @@ impl Watch {
         let end = Instant::now() + PATIENCE;
         loop {
             let mut lines = self.sources.iter().filter(|line| line.capability.to_string() == capability);
-            if lines.any(|line| line.cost.to_string().contains(words)) {
+            if lines
+                .any(|line| [&line.cost, &line.reason].iter().any(|said| said.to_string().contains(words)))
+            {
                 return true;
             }
             if !self.pump(end) {

@@ -1,10 +1,10 @@
 //! What watching files costs programs and the helper, and whether every access is told.
 
-use std::ffi::OsString;
-use std::process::{Command, Stdio};
-use std::time::Instant;
+mod works;
 
-use anyhow::{Context as _, Result, bail};
+use std::ffi::OsString;
+
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use super::costs::{Generator, Round, over, paired};
@@ -15,22 +15,26 @@ use crate::shell;
 /// Pairs of rounds with and without the helper; see `costs`.
 const PAIRS: usize = 15;
 
-/// What is walked: large enough that a walk takes a good part of a second.
-const TREE: &str = "/usr";
+/// Pairs of walks through files, and of builds: they take longer.
+const WALKS: usize = 9;
+const BUILDS: usize = 5;
 
 /// Measures every figure of this part.
 pub(super) fn measure(has_peers: bool) -> Result<Vec<Figure>> {
     build()?;
     let mut figures = load(&measured_load(has_peers)?)?;
+    let flood = ["--plain", "0", "--watched", "10000", "--seconds", "10"].map(OsString::from);
+    figures.extend(self::flood(&measured_with("files", &flood)?)?);
     figures.extend(entries(&measured("entries")?)?);
+    figures.extend(programs(&measured("opened")?, &measured("programs")?)?);
+    shell::say(format!("{PAIRS} pairs of rounds of system calls"));
     let mut generator = Generator::start("opens")?;
-    let pairs = paired(PAIRS, || {
-        let mut told = generator.round()?;
-        told["find_ms"] = find()?.into();
-        Ok(told)
-    })?;
-    figures.extend(costs(&pairs)?);
-    shell::say("not measured: a build with cargo");
+    figures.extend(costs(&paired(PAIRS, || generator.round())?)?);
+    drop(generator);
+    shell::say(format!("{WALKS} pairs of walks through files"));
+    figures.extend(works::figures("find -type f", &paired(WALKS, works::find)?)?);
+    shell::say(format!("{BUILDS} pairs of builds"));
+    figures.extend(works::figures("cargo build", &paired(BUILDS, works::build)?)?);
     Ok(figures)
 }
 
@@ -38,6 +42,7 @@ fn measured_load(has_peers: bool) -> Result<Value> {
     let mut arguments = Vec::new();
     if has_peers {
         let peer = shell::find("opensnoop").context("opensnoop (libbpf-tools) is not installed")?;
+        shell::find("unshare").context("unshare (util-linux) is not installed")?;
         arguments = vec![OsString::from("--peer"), peer.into()];
     }
     measured_with("files", &arguments)
@@ -63,8 +68,37 @@ fn load(told: &Value) -> Result<Vec<Figure>> {
             Figure::new("opens of watched files that opensnoop told", number(told, "peer_reported")?)
                 .within(Limit::AtLeast(1.0)),
             Figure::new("more than the helper told", number(told, "peer_more")?).within(Limit::AtMost(0.0)),
+            Figure::new("times opensnoop said that it lost some", number(told, "peer_lost")?),
         ]);
     }
+    Ok(figures)
+}
+
+/// What the engine manages when everything that is opened is watched.
+fn flood(told: &Value) -> Result<Vec<Figure>> {
+    let each_ns = number(told, "engine_ns_per_watched")?;
+    let (opens, seconds) = (number(told, "watched_opens")?, number(told, "seconds")?);
+    Ok(vec![
+        Figure::new("flood: opens of watched files, /s", opens / seconds),
+        Figure::new("flood: opens of watched files that were not told", number(told, "watched_missed")?),
+        Figure::new("flood: unaccounted records", number(told, "unaccounted")?).within(Limit::AtMost(0.0)),
+        Figure::new("flood: lost records", number(told, "lost")?),
+        Figure::new("flood: helper, % of a core", number(told, "helper_cpu_percent_of_a_core")?),
+        Figure::new("engine, µs for each open of a watched file", each_ns / 1000.0),
+        Figure::new("such opens that one core's engine manages, /s", 1e9 / each_ns),
+    ])
+}
+
+/// What stands in for instructions of the machine: for each program of opens its own time, and how many instructions
+/// of its own the verifier walked through.
+fn programs(runs: &Value, verified: &Value) -> Result<Vec<Figure>> {
+    let runs = runs.as_object().context("measure names no programs")?;
+    let mut figures = Vec::new();
+    for (name, told) in runs.iter().filter(|(name, _)| name.starts_with("file_")) {
+        figures.push(Figure::new(format!("{name}, ns for one run"), number(told, "ns")?));
+        figures.push(Figure::new(format!("{name}, verified instructions"), number(verified, name)?));
+    }
+    ensure!(!figures.is_empty(), "no program has seen an open");
     Ok(figures)
 }
 
@@ -92,21 +126,7 @@ fn costs(pairs: &[(Round, Round)]) -> Result<Vec<Figure>> {
             .within(Limit::AtMost(150.0)),
         Figure::new("any other call (getpid), ns more", over(pairs, "getpid_ns", more)?)
             .within(Limit::AtMost(10.0)),
-        Figure::new("find -type f, on/off", over(pairs, "find_ms", |on, off| on / off)?)
-            .within(Limit::AtMost(1.03)),
     ])
-}
-
-/// Milliseconds for a walk through a tree of files.
-fn find() -> Result<f64> {
-    let begun = Instant::now();
-    let mut command = Command::new("find");
-    let status =
-        command.args([TREE, "-xdev", "-type", "f"]).stdout(Stdio::null()).status().context("find")?;
-    if !status.success() {
-        bail!("find {TREE}: {status}");
-    }
-    Ok(begun.elapsed().as_secs_f64() * 1000.0)
 }
 
 #[cfg(test)]
@@ -133,6 +153,7 @@ mod tests {
             ("peer_cpu_percent_of_a_core", 10.0),
             ("peer_reported", 0.0),
             ("peer_more", 3.0),
+            ("peer_lost", 1.0),
         ] {
             told[key] = value.into();
         }
@@ -141,10 +162,30 @@ mod tests {
     }
 
     #[test]
+    fn what_one_core_manages_is_told_from_what_one_open_costs() {
+        let told = json!({
+            "engine_ns_per_watched": 4000.0, "watched_opens": 50_000, "seconds": 10.0, "watched_missed": 0,
+            "unaccounted": 0, "lost": 0, "helper_cpu_percent_of_a_core": 30.0,
+        });
+        let figures = flood(&told).unwrap();
+        assert_eq!((figures[0].value, figures[5].value, figures[6].value), (5000.0, 4.0, 250_000.0));
+    }
+
+    #[test]
+    fn programs_of_opens_are_told_and_no_others() {
+        let runs =
+            json!({ "file_opened": { "runs": 9, "ns": 120.5 }, "tcp_state": { "runs": 1, "ns": 3.0 } });
+        let verified = json!({ "file_opened": 4000, "tcp_state": 1622 });
+        let values: Vec<f64> = programs(&runs, &verified).unwrap().iter().map(|f| f.value).collect();
+        assert_eq!(values, [120.5, 4000.0]);
+        assert!(programs(&json!({}), &verified).is_err());
+    }
+
+    #[test]
     fn costs_are_differences_of_pairs() {
-        let round = |open: f64, find: f64| json!({ "open_close_ns": open, "missing_ns": 900.0, "getpid_ns": 70.0, "find_ms": find });
-        let figures = costs(&[(round(800.0, 104.0), round(600.0, 100.0))]).unwrap();
+        let round = |open: f64| json!({ "open_close_ns": open, "missing_ns": 900.0, "getpid_ns": 70.0 });
+        let figures = costs(&[(round(800.0), round(600.0))]).unwrap();
         assert_eq!(figures[0].value, 200.0);
-        assert_eq!(missed(&figures), ["open and close, ns more", "find -type f, on/off"]);
+        assert_eq!(missed(&figures), ["open and close, ns more"]);
     }
 }

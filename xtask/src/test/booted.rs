@@ -66,10 +66,11 @@ fn in_machine(machine: &Machine, programs: &Path, passed: &mut u64) -> Result<()
     younger.check(machine, true)?;
     check_stranger(machine)?;
     check_block(machine)?;
+    check_home(machine)?;
     let restarts = show(machine, "NRestarts")?;
     ensure!(restarts == "1", "the helper was killed once and died {restarts} times");
     handover::check(machine)?;
-    *passed += 8;
+    *passed += 9;
 
     write_drop_in(machine, "reduced", REDUCED)?;
     shell::run(machine.command("systemctl").arg("daemon-reload"))?;
@@ -217,6 +218,38 @@ fn check_block(machine: &Machine) -> Result<()> {
     });
     server.kill()?;
     server.wait()?;
+    outcome
+}
+
+/// A program in a home, which the helper's own view of the file tree lacks: found by its path all the same, before it
+/// ever runs.
+fn check_home(machine: &Machine) -> Result<()> {
+    let home = Path::new("/home/somebody");
+    let (program, server) = (home.join("fetch"), "127.0.0.1:8001");
+    let curl = shell::find("curl").context("curl is missing")?.canonicalize()?;
+    shell::run(machine.command("mkdir").args(["-p", "-m", "755"]).arg(home))?;
+    shell::run(machine.command("cp").arg(&curl).arg(&program))?;
+    let pid = show(machine, "MainPID")?;
+    let script = "ls \"/proc/$1/root/home/somebody\" 2>&1 || true";
+    let seen = shell::output(machine.command("sh").args(["-c", script, "sh", &pid]))?;
+    ensure!(!seen.contains("fetch\n"), "the helper's own view has homes: {seen}");
+    let mut http = machine.command("python3");
+    http.args(["-m", "http.server", "--bind", "127.0.0.1", "8001"]).current_dir("/");
+    let mut http = http.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let url = format!("http://{server}/");
+    let fetch = |with: &Path| {
+        let mut fetch = machine.command(with);
+        shell::output(fetch.args(["--silent", "--show-error", "--max-time", "5", &url]))
+    };
+    let outcome = until(|| fetch(&curl)).and_then(|_| {
+        block(machine, &program)?;
+        ensure!(fetch(&program).is_err(), "a blocked program in a home gets through when it first runs");
+        fetch(&curl).context("its twin elsewhere does not")?;
+        shell::output(&mut call(machine, "Release"))?;
+        fetch(&program).map(|_| ()).context("a released program does not get through")
+    });
+    http.kill()?;
+    http.wait()?;
     outcome
 }
 

@@ -14,7 +14,7 @@ use sekhmet_common::{
     watch::Owner,
 };
 
-use super::{Program, matcher::Match};
+use super::{Files, Program, matcher::Match};
 use crate::engine::{
     Engine,
     deadlines::SECOND,
@@ -50,7 +50,7 @@ pub(super) struct Accesses {
     pub(super) entries: BTreeMap<AccessId, Entry>,
     recent: HashMap<What, AccessId>,
     by_process: HashMap<ProcessId, VecDeque<AccessId>>,
-    untold: BTreeSet<AccessId>,
+    pub(super) untold: BTreeSet<AccessId>,
     waiting: VecDeque<Waiting>,
     last_id: u64,
 }
@@ -250,6 +250,7 @@ impl Engine {
             first_time: false,
             expected: false,
             mount_ns: Some(sight.mount_ns).filter(|&ns| ns != 0 && ns != self.host_mnt_ns),
+            contacts_left_out: 0,
         };
         accesses.recent.insert(what, id);
         accesses.by_process.entry(process).or_default().push_back(id);
@@ -274,7 +275,8 @@ impl Engine {
         let mut access = entry.access.clone();
         if let Some(program) = program.filter(|_| !is_told) {
             let Program { path, is_host } = program;
-            access.expected = self.files.matcher.expects(found.id, path.as_bytes(), is_host);
+            let Files { matcher, packages, .. } = &self.files;
+            access.expected = matcher.expects(found.id, path.as_bytes(), is_host, packages);
             access.first_time = self.files.seen.at((path, found.id));
         }
         if let Some(entry) = self.files.accesses.entries.get_mut(&id) {

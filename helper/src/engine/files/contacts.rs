@@ -36,6 +36,9 @@ const READS_OF_FLOW_MAX: usize = 8;
 const OF_ACCESS_MAX: usize = 16;
 const CONTACTS_MAX: usize = 8192;
 
+/// The most flows that are counted for one access as left out.
+const LEFT_OUT_MAX: usize = 256;
+
 /// The most flows whose bytes before one read are remembered.
 const FLOWS_MAX: usize = 256;
 
@@ -59,6 +62,8 @@ pub(super) struct Contacts {
     listed: HashMap<(AccessId, FlowId), Contact>,
     per_access: HashMap<AccessId, usize>,
     untold: BTreeSet<(AccessId, FlowId)>,
+    /// Accesses of which more is left out than was told.
+    less: BTreeSet<AccessId>,
     last_id: u64,
 }
 
@@ -68,6 +73,14 @@ struct Read {
     at: Timestamp,
     /// What flows had sent by then.
     sent_before: HashMap<FlowId, u64>,
+    /// Flows that would be contacts if there were room, and whether the reader itself has them.
+    left_out: BTreeMap<FlowId, bool>,
+}
+
+impl Read {
+    fn new(process: ProcessId, at: Timestamp) -> Self {
+        Self { process, at, sent_before: HashMap::new(), left_out: BTreeMap::new() }
+    }
 }
 
 /// A program reached a new address.
@@ -104,7 +117,7 @@ impl Contacts {
         }
     }
 
-    /// The last reads of these processes that lie at most the window before `at`.
+    /// The reads of these processes that lie at most the window before `at`, the last one first.
     fn reads_before(&self, family: &[ProcessId], at: Timestamp) -> Vec<AccessId> {
         let ids = family.iter().filter_map(|process| self.by_process.get(process)).flatten();
         let mut ids: Vec<AccessId> = ids
@@ -112,15 +125,26 @@ impl Contacts {
             .copied()
             .collect();
         ids.sort_unstable_by(|a, b| b.cmp(a));
-        ids.truncate(READS_OF_FLOW_MAX);
         ids
+    }
+
+    /// A flow that is told after the last reads only, or after which there is no room for more.
+    fn leave_out(&mut self, access: AccessId, flow: &Flow) {
+        let Some(read) = self.reads.get_mut(&access) else { return };
+        let is_own = flow.process == Some(read.process);
+        if read.left_out.len() < LEFT_OUT_MAX && read.left_out.insert(flow.id, is_own).is_none() {
+            self.less.insert(access);
+        }
     }
 
     fn add(&mut self, access: AccessId, flow: &Flow, reason: ContactReason, at: Timestamp, tx_bytes: u64) {
         let Some((process, read)) = flow.process.zip(self.reads.get(&access)) else { return };
-        let is_full = self.listed.len() >= CONTACTS_MAX
-            || self.per_access.get(&access).is_some_and(|n| *n >= OF_ACCESS_MAX);
-        if is_full || self.listed.contains_key(&(access, flow.id)) {
+        if self.listed.contains_key(&(access, flow.id)) {
+            return;
+        }
+        let of_access = self.per_access.get(&access).copied().unwrap_or(0);
+        if self.listed.len() >= CONTACTS_MAX || of_access >= OF_ACCESS_MAX {
+            self.leave_out(access, flow);
             return;
         }
         self.last_id += 1;
@@ -151,7 +175,7 @@ impl Engine {
         {
             contacts.forget_read(oldest);
         }
-        contacts.reads.insert(access, Read { process, at, sent_before: HashMap::new() });
+        contacts.reads.insert(access, Read::new(process, at));
         contacts.by_process.entry(process).or_default().insert(access);
         // This may have been told later than what came after it.
         let late: Vec<(FlowId, Timestamp)> =
@@ -192,7 +216,15 @@ impl Engine {
         }
         let reads = self.reads_of_family(&flow, at);
         let contacts = &mut self.files.contacts;
-        for access in reads {
+        let (last, former) = reads.split_at(reads.len().min(READS_OF_FLOW_MAX));
+        for &access in former {
+            // What a flow had sent before a read is remembered for the last ones only.
+            let is_after = contacts.reads.get(&access).is_some_and(|read| flow.opened_at > read.at);
+            if is_after && flow.counters.tx_bytes > SENT_MIN {
+                contacts.leave_out(access, &flow);
+            }
+        }
+        for &access in last {
             let Some(read) = contacts.reads.get_mut(&access) else { continue };
             let known = read.sent_before.len();
             let sent_before = match read.sent_before.get(&id) {
@@ -235,6 +267,7 @@ impl Engine {
             let contact = contact.clone();
             self.ledger.tell_contact(now, contact);
         }
+        self.tell_left_out();
         let contacts = &mut self.files.contacts;
         let is_over = |at: Timestamp, ns| now.nanos_since(at) > ns;
         let over: Vec<AccessId> = contacts
@@ -247,14 +280,39 @@ impl Engine {
         contacts.openings.retain(|opening| !is_over(opening.at, LATE_NS));
     }
 
+    /// Has accesses told once more of which contacts are left out. Of an expected reader only its own are meant.
+    fn tell_left_out(&mut self) {
+        let Self { files: super::Files { contacts, accesses, .. }, .. } = self;
+        for id in std::mem::take(&mut contacts.less) {
+            let Some((read, entry)) = contacts.reads.get(&id).zip(accesses.entries.get_mut(&id)) else {
+                continue;
+            };
+            if !entry.is_told {
+                contacts.less.insert(id);
+                continue;
+            }
+            let is_meant = |own: &&bool| !entry.access.expected || **own;
+            let count = read.left_out.values().filter(is_meant).count() as u64;
+            if count != entry.access.contacts_left_out {
+                entry.access.contacts_left_out = count;
+                accesses.untold.insert(id);
+            }
+        }
+    }
+
     fn contact_new_remote(&mut self, id: FlowId, at: Timestamp) {
         if self.files.contacts.reads.is_empty() {
             return;
         }
         let Some(flow) = self.ledger.mirror().flow(id).cloned() else { return };
-        for access in self.reads_of_family(&flow, at) {
-            // What it sent is told when it is counted.
-            self.files.contacts.add(access, &flow, ContactReason::NewRemote, at, 0);
+        for (place, access) in self.reads_of_family(&flow, at).into_iter().enumerate() {
+            match place {
+                // What it sent is told when it is counted.
+                0..READS_OF_FLOW_MAX => {
+                    self.files.contacts.add(access, &flow, ContactReason::NewRemote, at, 0);
+                }
+                _ => self.files.contacts.leave_out(access, &flow),
+            }
         }
     }
 

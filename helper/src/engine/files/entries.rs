@@ -37,6 +37,8 @@ struct Pending {
     ticket: Ticket,
     id: EntryId,
     list: Arc<Watchlist>,
+    /// As in [`Keep::Watchlist`].
+    holds_anyway: bool,
 }
 
 impl Engine {
@@ -81,14 +83,16 @@ impl Engine {
             Ok((id, list)) => {
                 entries.last_change += 1;
                 let (change, list) = (ChangeId(entries.last_change), Arc::new(list));
-                entries.pending = Some(Pending { change, ticket, id, list: Arc::clone(&list) });
-                self.files.orders.push(Effect::Keep(Keep::Watchlist { change, list }));
+                let holds_anyway = ends_a_watch(&frozen.request.deed);
+                entries.pending = Some(Pending { change, ticket, id, list: Arc::clone(&list), holds_anyway });
+                self.files.orders.push(Effect::Keep(Keep::Watchlist { change, list, holds_anyway }));
             }
             Err(error) => self.files.orders.push(Effect::WatchAnswer { ticket, result: Err(error) }),
         }
     }
 
-    /// The list is written down, and is in force from now on; or it is not, and nothing has changed.
+    /// The list is written down, and is in force from now on; or it is not, and nothing has changed, unless something
+    /// is no longer to be watched.
     pub(in crate::engine) fn watchlist_saved(
         &mut self,
         now: Timestamp,
@@ -98,13 +102,13 @@ impl Engine {
         let Some(pending) = self.files.entries.pending.take_if(|pending| pending.change == change) else {
             return;
         };
-        let Pending { ticket, id, list, .. } = pending;
+        let Pending { ticket, id, list, holds_anyway, .. } = pending;
         let result = match result {
-            Ok(()) => {
+            Err(reason) if !holds_anyway => Err(WatchError::Failed(reason)),
+            _ => {
                 self.put_in_force(now, &list);
                 Ok(id)
             }
-            Err(reason) => Err(WatchError::Failed(reason)),
         };
         self.files.orders.push(Effect::WatchAnswer { ticket, result });
     }
@@ -170,8 +174,18 @@ impl Engine {
             }
             _ => None,
         };
-        let problem = homeless.or(entries.changed(&request).err());
+        let unknown = self.files.packages.problem(entries, &request.deed);
+        let problem = homeless.or(entries.changed(&request).err()).or(unknown);
         Ok(FrozenWatch { request, owner, target, problem })
+    }
+}
+
+/// Whether less is watched after it.
+fn ends_a_watch(deed: &WatchDeed) -> bool {
+    match deed {
+        WatchDeed::Remove(_) => true,
+        WatchDeed::Set(_, change) => change.enabled == Some(false),
+        WatchDeed::Add { .. } => false,
     }
 }
 
@@ -190,6 +204,11 @@ fn change_in_words(entry: &Entry, change: &EntryChange) -> String {
 }
 
 impl Entries {
+    /// An entry in force.
+    pub(super) fn entry(&self, id: EntryId) -> Option<&Entry> {
+        self.all.get(&id)
+    }
+
     /// The list as it would be, and the entry that differs.
     fn changed(&self, request: &WatchRequest) -> Result<(EntryId, Watchlist), WatchError> {
         let mut all = self.all.clone();

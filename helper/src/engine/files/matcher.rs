@@ -9,10 +9,10 @@ use std::{
 use sekhmet_common::{
     display::Text,
     pattern::{self, Pattern},
-    watch::{self, Entry, EntryId, Owner, Severity},
+    watch::{self, Entry, EntryId, Owner, Reader, Severity},
 };
 
-use super::homes::Homes;
+use super::{homes::Homes, packages::Owned};
 use crate::engine::input::NameFilter;
 
 /// Where programs of Flatpak and Snap lie, each in a file tree of its own.
@@ -33,14 +33,23 @@ struct Watched {
     severity: Severity,
     owner: Owner,
     pattern: Pattern,
-    expected: Vec<Reader>,
+    expected: Vec<Expected>,
 }
 
 #[derive(Debug)]
-struct Reader {
-    pattern: Pattern,
+struct Expected {
+    reader: Reader,
     /// Holds in every file tree.
     is_packed: bool,
+}
+
+impl Expected {
+    fn is(&self, program: &[u8], parts: &[&[u8]], packages: &Owned) -> bool {
+        match &self.reader {
+            Reader::Program(pattern) => pattern.matches_parts(parts),
+            Reader::Package(name) => packages.has(name, program),
+        }
+    }
 }
 
 /// What an entry says about a file that it names.
@@ -97,11 +106,11 @@ impl Matcher {
     }
 
     /// Whether an entry expects this program, which lies in the system's own file tree or not.
-    pub(super) fn expects(&self, id: EntryId, program: &[u8], is_host: bool) -> bool {
+    pub(super) fn expects(&self, id: EntryId, program: &[u8], is_host: bool, packages: &Owned) -> bool {
         let Some(watched) = self.watched(id) else { return false };
         let parts: Vec<&[u8]> = pattern::parts(program).collect();
         program.starts_with(b"/")
-            && watched.expected.iter().any(|r| (is_host || r.is_packed) && r.pattern.matches_parts(&parts))
+            && watched.expected.iter().any(|r| (is_host || r.is_packed) && r.is(program, &parts, packages))
     }
 
     fn watched(&self, id: EntryId) -> Option<&Watched> {
@@ -129,10 +138,10 @@ impl Watched {
     }
 }
 
-fn expected(text: &Text) -> Option<Reader> {
-    let pattern = watch::reader(text).ok()?;
+fn expected(text: &Text) -> Option<Expected> {
+    let reader = watch::reader(text).ok()?;
     let is_packed = PACKED.iter().any(|folder| text.as_bytes().starts_with(folder));
-    Some(Reader { pattern, is_packed })
+    Some(Expected { reader, is_packed })
 }
 
 fn rank(owner: Owner) -> u8 {
@@ -203,11 +212,12 @@ mod tests {
     #[test]
     fn expected_readers_are_the_system_s_own() {
         let matcher = Matcher::new([entry(1, "/etc/key", Severity::High, Owner::Default)].iter());
-        let expects = |program: &[u8], is_host| matcher.expects(EntryId(1), program, is_host);
+        let none = Owned::default();
+        let expects = |program: &[u8], is_host| matcher.expects(EntryId(1), program, is_host, &none);
         assert!(expects(b"/usr/bin/ssh", true) && !expects(b"/usr/bin/ssh", false));
         assert!(expects(b"/app/bin/ssh", false) && !expects(b"/app/ssh", false));
         assert!(!expects(b"ssh", true) && !expects(b"", true) && !expects(b"/usr/bin/ssh (deleted)", true));
-        assert!(!matcher.expects(EntryId(2), b"/usr/bin/ssh", true));
+        assert!(!matcher.expects(EntryId(2), b"/usr/bin/ssh", true, &none));
     }
 
     #[test]

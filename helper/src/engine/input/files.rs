@@ -1,7 +1,7 @@
 //! What a source of file accesses tells the engine, which names it is asked to look for, and what clients wish about
 //! the watchlist.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use sekhmet_common::{
     display::Text,
@@ -67,6 +67,21 @@ pub struct Watchlist {
     pub next_id: u32,
     /// By number; those that come with Sekhmet first.
     pub entries: Vec<Entry>,
+}
+
+/// What the package manager says of the packages that the watchlist names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packages {
+    /// By name: the absolute paths of their executables. A package that is not installed has none.
+    Known(BTreeMap<Text, Vec<Text>>),
+    /// This system has no package manager that could be asked; why, in words for a person.
+    Unavailable(String),
+}
+
+impl Default for Packages {
+    fn default() -> Self {
+        Self::Known(BTreeMap::new())
+    }
 }
 
 /// A program, by its path, that has been seen at an entry.
@@ -156,12 +171,15 @@ pub type WatchResult = Result<EntryId, WatchError>;
 /// Something that is to be written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// The list as it will be. It is in force once it is said to be kept.
+    /// The list as it will be. It is in force once it is said to be kept, or that it could not be.
     Watchlist {
         /// Names this change.
         change: ChangeId,
         /// All of it.
         list: Arc<Watchlist>,
+        /// It is in force even if it cannot be written down: that something is no longer watched does not depend on
+        /// a disk. It is then to be written as soon as it can be.
+        holds_anyway: bool,
     },
     /// Which programs were seen at which entries. Nobody waits for it.
     Seen(Arc<[SeenAt]>),

@@ -146,12 +146,57 @@ fn only_a_minute_only_reads_and_only_elsewhere() {
 }
 
 #[test]
-fn contacts_are_bounded() {
+fn contacts_are_bounded_and_what_is_left_out_is_counted() {
     let mut stage = Stage::reading("/usr/bin/node");
+    let all = stage.listen(Scope::All);
     stage.open(sight(10, KEY));
     for n in 1..200_u8 {
         stage.reach(n.into(), 10, n, 0);
     }
-    stage.pass(3);
+    stage.pass(4);
     assert_eq!(told(&stage).len(), 16);
+    assert_eq!(stage.accesses()[0].contacts_left_out, 199 - 16);
+    // The same flows once more are the same flows.
+    for n in 1..200_u8 {
+        stage.reach(n.into(), 10, n, 9_000);
+    }
+    stage.pass(4);
+    assert_eq!(stage.accesses()[0].contacts_left_out, 199 - 16);
+    for n in 1..200_u16 {
+        let sight = stream(1_000 + u64::from(n), 10, FlowPhase::Open, bytes(0, 0));
+        let remote = Endpoint::new([198, 51, 100, u8::try_from(n).unwrap()].into(), 443);
+        stage.observe([Observation::Flow(FlowSight { at: stage.now, remote, ..sight })]);
+    }
+    stage.pass(4);
+    assert_eq!(stage.accesses()[0].contacts_left_out, 256, "counted so far");
+    assert_eq!(stage.mirror(all), stage.engine.mirror());
+}
+
+#[test]
+fn a_flow_is_told_after_the_last_reads_and_counted_for_the_others() {
+    let mut stage = Stage::reading("/usr/bin/node");
+    for n in 0..10 {
+        stage.open(sight(10, &format!("/home/me/.ssh/id_{n}")));
+        stage.pass(1);
+    }
+    stage.reach(1, 10, 7, 0);
+    stage.pass(4);
+    let left_out: Vec<u64> = stage.accesses().iter().map(|access| access.contacts_left_out).collect();
+    assert_eq!((told(&stage).len(), left_out), (8, vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0]));
+}
+
+/// A shell reads its history, and what a person starts from it is not meant by that.
+#[test]
+fn of_an_expected_reader_only_its_own_are_counted() {
+    let mut stage = Stage::reading("/usr/bin/ssh");
+    stage.observe([forked(11, 10)]);
+    stage.open(sight(10, KEY));
+    for n in 1..40_u8 {
+        stage.reach(n.into(), 11, n, 0);
+    }
+    stage.pass(4);
+    assert_eq!((told(&stage).len(), stage.accesses()[0].contacts_left_out), (0, 0));
+    stage.reach(50, 10, 50, 0);
+    stage.pass(4);
+    assert_eq!(stage.accesses()[0].contacts_left_out, 1);
 }

@@ -1,6 +1,7 @@
 //! Changes of the watchlist as stories: frozen, wished, written down, in force.
 
 use sekhmet_common::{
+    coverage::SourceStatus,
     display::Text,
     watch::{ENTRIES_OF_USER_MAX, Entry, EntryDraft, EntryId, Owner, Severity},
 };
@@ -10,7 +11,8 @@ use super::{
     *,
 };
 use crate::engine::input::{
-    EntryChange, FrozenWatch, Keep, Ticket, WatchDeed, WatchError, WatchRequest, WatchResult, Watchlist,
+    EntryChange, FrozenWatch, Keep, Packages, Ticket, WatchDeed, WatchError, WatchRequest, WatchResult,
+    Watchlist,
 };
 
 fn draft(pattern: &str) -> EntryDraft {
@@ -167,4 +169,100 @@ fn a_user_has_so_many_entries_and_sees_no_other_user_s() {
     assert!(stage.do_deed(add("~/more.key", Owner::User(1001))).is_ok());
     assert_eq!(stage.revision(Scope::Own(ME)).1.len(), ENTRIES_OF_USER_MAX);
     assert_eq!(stage.revision(Scope::Own(1001)).1.len(), 1);
+}
+
+/// A change of what is expected of an entry that came with Sekhmet.
+fn expecting(readers: &[&str]) -> WatchDeed {
+    let expected = Some(readers.iter().map(|&text| text.into()).collect());
+    WatchDeed::Set(EntryId(2), EntryChange { expected, ..EntryChange::default() })
+}
+
+#[test]
+fn programs_of_an_expected_package_are_expected_as_long_as_they_belong_to_it() {
+    let mut stage = Stage::watching();
+    assert!(stage.do_deed(expecting(&["package:passwd"])).is_ok());
+    let has = |paths: &[&str]| {
+        let paths = paths.iter().map(|&path| path.into()).collect();
+        Input::Packages(Packages::Known([("passwd".into(), paths)].into()))
+    };
+    stage.run(10, 0, "/usr/bin/passwd");
+    stage.run(11, 0, "/usr/bin/cat");
+    let expected = |stage: &mut Stage, tgid| {
+        stage.open(sight(tgid, "/etc/shadow"));
+        stage.pass(12);
+        stage.accesses().last().unwrap().expected
+    };
+    assert!(!expected(&mut stage, 10), "nobody has looked it up");
+    // By the path from before `/bin` was a link.
+    stage.step(has(&["/bin/passwd", "/usr/bin/chage"]));
+    assert!(expected(&mut stage, 10) && !expected(&mut stage, 11));
+    stage.step(has(&["/usr/bin/chage"]));
+    assert!(!expected(&mut stage, 10));
+    // In a container the same path is another program.
+    stage.step(has(&["/usr/bin/passwd"]));
+    let mut image = executed(12, 0, "/usr/bin/passwd");
+    image.mnt_ns = 2;
+    stage.observe([Observation::Executed { at: stage.now, image }]);
+    assert!(expected(&mut stage, 10) && !expected(&mut stage, 12));
+}
+
+#[test]
+fn where_packages_cannot_be_looked_up_that_is_the_answer() {
+    let mut stage = Stage::watching();
+    assert!(stage.do_deed(expecting(&["package:passwd", "/usr/bin/su"])).is_ok());
+    stage.step(Input::Packages(Packages::Unavailable("no dpkg here".into())));
+    let refused = Err(WatchError::Invalid("package:login: no dpkg here".into()));
+    assert_eq!(stage.do_deed(expecting(&["package:passwd", "package:login"])), refused);
+    assert!(stage.do_deed(expecting(&["package:passwd"])).is_ok(), "it was expected before");
+    let draft = EntryDraft { expected: vec!["package:login".into()], ..draft("/etc/other") };
+    assert_eq!(stage.do_deed(WatchDeed::Add { draft, owner: Owner::System }), refused);
+    assert!(stage.do_deed(add("/etc/other", Owner::System)).is_ok());
+}
+
+/// That less is watched does not depend on a disk; that more is does.
+#[test]
+fn what_ends_a_watch_holds_also_if_it_cannot_be_written_down() {
+    let mut stage = Stage::watching();
+    stage.run(10, ME, "/usr/bin/cat");
+    let full = || Err("the disk is full".to_owned());
+    let switch = |enabled| {
+        WatchDeed::Set(EntryId(2), EntryChange { enabled: Some(enabled), ..EntryChange::default() })
+    };
+    let try_to = |stage: &mut Stage, deed| {
+        let revision = stage.revision(Scope::All).0;
+        let frozen = stage.freeze_deed(revision, deed).unwrap();
+        stage.write(7, frozen, full())
+    };
+    assert_eq!(try_to(&mut stage, switch(false)), Ok(EntryId(2)));
+    assert_eq!(try_to(&mut stage, WatchDeed::Remove(EntryId(10_000))), Ok(EntryId(10_000)));
+    stage.open(sight(10, "/etc/shadow"));
+    stage.open(sight(10, "/home/me/secret"));
+    stage.pass(3);
+    assert!(stage.accesses().is_empty());
+    let failed = Err(WatchError::Failed("the disk is full".into()));
+    assert_eq!(try_to(&mut stage, switch(true)), failed);
+    assert_eq!(try_to(&mut stage, add("/etc/more", Owner::System)), failed);
+    stage.open(sight(10, "/etc/shadow"));
+    stage.pass(3);
+    assert!(stage.accesses().is_empty());
+}
+
+#[test]
+fn that_a_change_will_not_last_is_told_at_once() {
+    let mut stage = Stage::watching();
+    let line = |status| sekhmet_common::coverage::Source {
+        capability: "kept watchlist".into(),
+        source: "".into(),
+        status,
+        cost: "".into(),
+        reason: "".into(),
+    };
+    stage.step(Input::Keeping(line(SourceStatus::Best)));
+    stage.other_effects.clear();
+    stage.step(Input::Keeping(line(SourceStatus::Reduced)));
+    let told = stage.other_effects.iter().find_map(|effect| match effect {
+        Effect::Status(report) => report.sources.last().map(|line| line.status),
+        _ => None,
+    });
+    assert_eq!(told, Some(SourceStatus::Reduced));
 }

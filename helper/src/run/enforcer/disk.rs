@@ -3,15 +3,12 @@
 use std::sync::Arc;
 
 use sekhmet_common::{
-    coverage::{Source, SourceStatus},
+    coverage::{Source, SourceStatus, capability, cost},
     display::{Text, escape},
 };
 
 use super::Enforcer;
-use crate::{
-    engine::input::{Input, KeptRule},
-    store::Store,
-};
+use crate::{engine::input::KeptRule, store::Store};
 
 /// The file, or nothing where there is no place for one.
 pub(super) struct Disk {
@@ -42,8 +39,7 @@ impl Disk {
                 (SourceStatus::Missing, "", "blocks end when this machine restarts", self.found.join("; "))
             }
             (_, Some(reason), _) => {
-                let cost = "new blocks are refused, and what was unblocked is blocked again after a restart";
-                (SourceStatus::Reduced, "rules.toml", cost, reason.clone())
+                (SourceStatus::Reduced, "rules.toml", cost::UNBLOCKED_UNTIL_RESTART, reason.clone())
             }
             (_, _, Some((outcome, reasons))) => {
                 (SourceStatus::Reduced, "rules.toml", outcome.as_str(), reasons.join("; "))
@@ -51,7 +47,7 @@ impl Disk {
             (_, _, None) => (SourceStatus::Best, "rules.toml", "", String::new()),
         };
         Source {
-            capability: "kept blocks".into(),
+            capability: capability::KEPT_BLOCKS.into(),
             source: source.into(),
             status,
             cost: cost.into(),
@@ -68,7 +64,7 @@ impl Enforcer {
         self
     }
 
-    /// How rules are kept, for the coverage. What changes is told from then on.
+    /// How rules are kept, for the coverage. What changes from then on is news.
     pub fn keeping_line(&mut self) -> Source {
         let line = self.disk.line();
         self.disk.told = Some(line.clone());
@@ -80,15 +76,12 @@ impl Enforcer {
         if self.disk.owed.is_some() && self.disk.keep(&self.kept).is_ok() {
             tracing::info!("the rules in force are on the disk again");
         }
-        self.tell_keeping();
     }
 
-    /// Tells how rules are kept, if that has changed. What finds no room is told at the next look.
-    pub(super) fn tell_keeping(&mut self) {
+    /// How rules are kept, if that has changed since it was last asked for.
+    pub fn keeping_news(&mut self) -> Option<Source> {
         let line = self.disk.line();
         let is_new = self.disk.told.as_ref().is_some_and(|told| *told != line);
-        if is_new && self.seen.try_send(Input::Keeping(line.clone())).is_ok() {
-            self.disk.told = Some(line);
-        }
+        is_new.then(|| self.disk.told.insert(line).clone())
     }
 }

@@ -1,15 +1,18 @@
 //! What the enforcer needs of the kernel programs, and the kernel programs as that.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rustix::fs::{Mode, OFlags, open};
+use rustix::{
+    fs::{Mode, OFlags, ResolveFlags, open, openat2},
+    io::Errno,
+};
 use sekhmet_common::{
     display::Text,
     kernel::{self, mark::Mark},
     rule::RuleId,
 };
 use std::os::{
-    fd::{AsFd, BorrowedFd},
+    fd::{AsFd, BorrowedFd, OwnedFd},
     unix::ffi::OsStrExt,
 };
 
@@ -155,9 +158,7 @@ impl Judge for Policies {
     }
 
     fn file_at(&self, path: &Text) -> Option<ProgramKey> {
-        // Named, not opened: nothing is read and nothing waits (open(2), `O_PATH`).
-        let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
-        let file = open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).ok()?;
+        let file = named(path)?;
         let key = self.program_key(file.as_fd()).ok()?;
         Some(ProgramKey { device: key.device, inode: key.inode })
     }
@@ -197,6 +198,32 @@ impl Judge for Policies {
     }
 }
 
+/// The file that a path names in the system's own file tree. Named, not opened: nothing is read and nothing waits
+/// (open(2), `O_PATH`).
+///
+/// The helper's own view lacks homes and has another `/tmp` (`ProtectHome=`, `PrivateTmp=`), so it looks through the
+/// root of whoever started it, the service manager, and follows links as they are meant there (openat2(2),
+/// `RESOLVE_IN_ROOT`, Linux 5.6). What a folder's mode closes to the helper's user stays closed.
+fn named(path: &Text) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
+    let root = open(starter()?.join("root"), flags | OFlags::DIRECTORY, Mode::empty());
+    let there = root.and_then(|root| openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT));
+    match there {
+        Ok(file) => Some(file),
+        Err(Errno::NOENT | Errno::NOTDIR) => None,
+        // A helper that may not look there, or a kernel that cannot.
+        Err(_) => open(path, flags, Mode::empty()).ok(),
+    }
+}
+
+/// The parent's folder in `/proc`, by the number that it has there (`proc_pid_stat(5)`, field 4).
+fn starter() -> Option<PathBuf> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let parent = stat.rsplit_once(") ")?.1.split(' ').nth(1)?;
+    Some(Path::new("/proc").join(parent))
+}
+
 fn words(error: impl std::fmt::Display) -> String {
     sekhmet_common::display::escape(error.to_string().as_bytes())
 }
@@ -211,4 +238,28 @@ fn from_kernel(key: &kernel::ProcessKey) -> ProcessKey {
 
 fn file_to_kernel(key: ProgramKey) -> kernel::ProgramKey {
     kernel::ProgramKey { device: key.device, reserved: 0, inode: key.inode }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use rustix::fs::{fstat, stat};
+
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_of_the_system_s_own_tree_with_its_links() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("program");
+        std::fs::write(&file, "x").unwrap();
+        symlink(&file, dir.path().join("absolute")).unwrap();
+        symlink("program", dir.path().join("relative")).unwrap();
+        let text = |name: &str| Text::from(dir.path().join(name).as_os_str().as_bytes());
+        for name in ["program", "absolute", "relative"] {
+            let found = named(&text(name)).unwrap();
+            assert_eq!(fstat(&found).unwrap().st_ino, stat(&file).unwrap().st_ino, "{name}");
+        }
+        assert!(named(&text("missing")).is_none());
+    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use crossbeam_channel::bounded;
 use sekhmet_common::{
-    coverage::SourceStatus,
+    coverage::{SourceStatus, cost},
     rule::{Lifetime, Subject},
     time::Timestamp,
 };
@@ -214,31 +214,42 @@ fn what_cannot_be_kept_is_not_enforced() {
 #[test]
 fn what_cannot_be_written_ends_all_the_same_and_is_made_up_for() {
     let mut scene = scene();
-    let (seen, told) = bounded(16);
-    scene.enforcer.seen = seen;
     assert_eq!(scene.enforcer.keeping_line().status, SourceStatus::Best);
     scene.enforcer.apply(&add(&rule(5))).unwrap();
+    assert_eq!(scene.enforcer.keeping_news(), None);
     let in_the_way = scene.dir.path().join("rules.toml.new");
     std::fs::create_dir(&in_the_way).unwrap();
     scene.notes.take();
     scene.enforcer.apply(&change(ChangeStep::Remove(vec![RuleId(5)]), &[])).unwrap();
     assert!(scene.notes.take().contains(&"clear 5".to_owned()));
     assert_eq!(on_disk(&scene.dir), [5], "as it was");
-    let line = |told: &Receiver<Input>| match told.try_recv() {
-        Ok(Input::Keeping(line)) => line,
-        other => panic!("{other:?}"),
-    };
-    let said = line(&told);
-    assert_eq!(
-        (said.status, said.cost.is_empty(), said.reason.is_empty()),
-        (SourceStatus::Reduced, false, false)
-    );
+    let said = scene.enforcer.keeping_news().unwrap();
+    assert_eq!((said.status, said.reason.is_empty()), (SourceStatus::Reduced, false));
+    assert_eq!(said.cost, cost::UNBLOCKED_UNTIL_RESTART.into());
     scene.enforcer.look_after();
-    assert!(told.try_recv().is_err(), "nothing new");
+    assert_eq!(scene.enforcer.keeping_news(), None, "nothing new");
     std::fs::remove_dir(&in_the_way).unwrap();
     scene.enforcer.look_after();
     assert!(on_disk(&scene.dir).is_empty());
-    assert_eq!(line(&told).status, SourceStatus::Best);
+    assert_eq!(scene.enforcer.keeping_news().map(|line| line.status), Some(SourceStatus::Best));
+}
+
+/// Whoever is told that a block has ended asks next whether it comes back.
+#[test]
+fn that_it_would_not_outlive_a_restart_is_told_before_that_it_is_done() {
+    let mut scene = scene();
+    scene.enforcer.apply(&add(&rule(5))).unwrap();
+    scene.enforcer.keeping_line();
+    std::fs::create_dir(scene.dir.path().join("rules.toml.new")).unwrap();
+    let (orders, changes) = bounded(4);
+    let (done, answers) = bounded(4);
+    let thread = start(scene.enforcer, changes, done).unwrap();
+    orders.send(change(ChangeStep::Remove(vec![RuleId(5)]), &[])).unwrap();
+    let Input::Keeping(line) = answers.recv().unwrap() else { panic!("the line comes first") };
+    assert_eq!(line.cost, cost::UNBLOCKED_UNTIL_RESTART.into());
+    assert!(matches!(answers.recv().unwrap(), Input::Applied { result: Ok(_), .. }));
+    drop(orders);
+    thread.join().unwrap();
 }
 
 #[test]

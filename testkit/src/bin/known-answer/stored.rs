@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::{Pid, Signal, kill_process};
+use sekhmet_common::coverage::capability::{KEPT_BLOCKS, KEPT_WATCHLIST};
 use sekhmet_testkit::namespace::Peer;
 use serde_json::Value;
 
@@ -32,9 +33,6 @@ const SILENT: u64 = 1;
 /// Room for a few files of one page.
 const BYTES: u32 = 64 << 10;
 
-/// The line of the coverage.
-const CAPABILITY: &str = "kept blocks";
-
 /// The whole story.
 pub(crate) fn stored(checker: &Checker, report: &mut Report) -> Result<()> {
     let peer = Peer::create().context("a second host (root and iproute2 are needed)")?;
@@ -48,6 +46,7 @@ pub(crate) fn stored(checker: &Checker, report: &mut Report) -> Result<()> {
     scene.full()?;
     scene.full_with_an_older_copy()?;
     scene.read_only()?;
+    scene.unwatched()?;
     scene.damaged()
 }
 
@@ -75,7 +74,7 @@ impl Scene<'_> {
             other(&std::env::current_exe()?, self.server, &mut self.sink),
         );
         self.tells("full disk", "reduced", &["refused", "No space left on device"]);
-        ctl(self.checker, &["unblock", &rule.to_string()]).context("on a full disk")?;
+        self.unblock("full disk", rule)?;
         self.report.check("full disk: unblocked at once", no_rules(self.checker));
         self.flows("full disk: and what was unblocked goes on", &a)?;
         self.disk.empty()?;
@@ -106,13 +105,51 @@ impl Scene<'_> {
         another_helper()?;
         self.report.check("read-only: the next helper has the rule", self.listed(&[rule]));
         self.is_silent("read-only: it is in force", &a)?;
-        ctl(self.checker, &["unblock", &rule.to_string()]).context("on a read-only disk")?;
+        self.unblock("read-only", rule)?;
         self.flows("read-only: unblocked at once", &a)?;
         self.tells("read-only", "reduced", &["again after a restart", "Read-only file system"]);
         another_helper()?;
         self.report.check("read-only: after a restart it is as was told", self.listed(&[rule]));
         self.disk.remount("rw")?;
         self.release()
+    }
+
+    /// What is switched off or removed is, and comes back with the next helper unless it could be written before.
+    fn unwatched(&mut self) -> Result<()> {
+        let added = ctl(self.checker, &["watchlist", "add", "/srv/stored", "--json"])?;
+        let added = added["id"].as_u64().context("the entry's number")?;
+        let own = self.entries()?.iter().find_map(|(id, _)| Some(*id).filter(|id| *id < added));
+        let own = own.context("an entry that came with Sekhmet")?;
+        self.disk.remount("ro")?;
+        for (how, id) in [("disable", own), ("remove", added)] {
+            let said = self.said(&["watchlist", how, &id.to_string()], "watched again after a restart");
+            self.report.check(&format!("read-only: {how} is done and said not to last"), said);
+        }
+        let now = self.entries()?;
+        let gone = now.iter().all(|(id, on)| *id != added && (*id != own || !on));
+        self.report.check("read-only: neither is watched", gone.then_some(()).ok_or(format!("{now:?}")));
+        let refused = match ctl(self.checker, &["watchlist", "add", "/srv/more"]) {
+            Err(error) if format!("{error:#}").contains("Read-only file system") => Ok(()),
+            other => Err(format!("{other:?}")),
+        };
+        self.report.check("read-only: a new entry is refused and says why", refused);
+        another_helper()?;
+        let now = self.entries()?;
+        let back = now.contains(&(added, true)) && now.contains(&(own, true));
+        self.report.check(
+            "read-only: after a restart it is as was told",
+            back.then_some(()).ok_or(format!("{now:?}")),
+        );
+        ctl(self.checker, &["watchlist", "disable", &own.to_string()])?;
+        self.disk.remount("rw")?;
+        self.tells_of(KEPT_WATCHLIST, "the list, writable again", "best", &[]);
+        another_helper()?;
+        let now = self.entries()?;
+        let kept = now.contains(&(added, true)) && now.contains(&(own, false));
+        self.report
+            .check("writable again: what was owed was written", kept.then_some(()).ok_or(format!("{now:?}")));
+        ctl(self.checker, &["watchlist", "enable", &own.to_string()])?;
+        ctl(self.checker, &["watchlist", "remove", &added.to_string()]).map(drop)
     }
 
     fn damaged(&mut self) -> Result<()> {
@@ -159,6 +196,32 @@ impl Scene<'_> {
         rule["id"].as_u64().context("the rule's number")
     }
 
+    /// Unblocks, which has to be said not to last.
+    fn unblock(&mut self, when: &str, rule: u64) -> Result<()> {
+        let said = self.said(&["unblock", &rule.to_string()], "blocks again after a restart");
+        self.report.check(&format!("{when}: unblock is done and said not to last"), said);
+        Ok(())
+    }
+
+    /// That a command is done, and what it complains of.
+    fn said(&self, arguments: &[&str], words: &str) -> Result<(), String> {
+        let output = Command::new(&self.checker.ctl).args(arguments).output().map_err(|e| e.to_string())?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() && said.contains(words) { Ok(()) } else { Err(format!("{output:?}")) }
+    }
+
+    /// The watchlist: numbers, and whether they are watched.
+    fn entries(&self) -> Result<Vec<(u64, bool)>> {
+        let output = Command::new(&self.checker.ctl).args(["watchlist", "list", "--json"]).output()?;
+        ensure!(output.status.success(), "watchlist list: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let entries = text.lines().map(|line| {
+            let entry: Value = serde_json::from_str(line)?;
+            entry["id"].as_u64().zip(entry["enabled"].as_bool()).context("an entry")
+        });
+        entries.collect()
+    }
+
     fn release(&self) -> Result<()> {
         ctl(self.checker, &["release"]).map(drop)
     }
@@ -195,9 +258,14 @@ impl Scene<'_> {
 
     /// What `sekhmetctl coverage` says of the file of rules.
     fn tells(&mut self, when: &str, status: &str, words: &[&str]) {
+        self.tells_of(KEPT_BLOCKS, when, status, words);
+    }
+
+    /// What it says of something that is kept.
+    fn tells_of(&mut self, capability: &str, when: &str, status: &str, words: &[&str]) {
         let result = until_ok(|| {
             let all = self.checker.list("coverage")?;
-            let line = all.iter().find(|line| line["capability"] == CAPABILITY).ok_or("no such line")?;
+            let line = all.iter().find(|line| line["capability"] == capability).ok_or("no such line")?;
             let said = format!("{} {}", line["cost"], line["reason"]);
             let good = line["status"] == status && words.iter().all(|word| said.contains(word));
             if good { Ok(()) } else { Err(line.to_string()) }

@@ -1,12 +1,13 @@
 //! Many opens, few of them of watched files: whether each of those is told, and what that costs the helper.
 
 mod entries;
+mod peer;
 mod stream;
 
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
@@ -15,12 +16,8 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 pub(crate) use self::entries::entries;
-use self::stream::Stream;
-use crate::{
-    costs,
-    helper::{self, Helper},
-    load,
-};
+use self::{peer::Peer, stream::Stream};
+use crate::{costs, helper::Helper, load};
 
 /// Files that nobody watches.
 const PLAIN: usize = 64;
@@ -51,12 +48,15 @@ pub(crate) fn load(ctl: &Path, rates: Rates, seconds: u64, peer: Option<&Path>) 
         Ok(files)
     };
     let (plain, watched) = (make("plain", PLAIN)?, make("watched", WATCHED)?);
+    // What made them is read by the helper by then, and is not taken for an open of a watched file.
+    thread::sleep(Duration::from_millis(500));
     let helper = Helper::find()?;
     let place = folder.path().join("watched");
     let entry = watch(ctl, &place)?;
     let mut stream = Stream::start(ctl)?;
     let peer = peer.map(|program| Peer::start(program, folder.path())).transpose()?;
     let begun = Instant::now();
+    let engine_ns = helper.thread_ns("engine")?;
     let (cpu, peer_cpu) = (helper.cpu_seconds()?, peer.as_ref().map_or(Ok(0.0), Peer::cpu_seconds)?);
     let (mut plain_opens, mut watched_opens) = (0_u64, 0_u64);
     let of = |files: &[PathBuf], n: u64| File::open(&files[n as usize % files.len()]).map(drop);
@@ -80,13 +80,17 @@ pub(crate) fn load(ctl: &Path, rates: Rates, seconds: u64, peer: Option<&Path>) 
     let reported = stream.until(entry, watched_opens, PATIENCE)?;
     let peer = peer.map(|peer| peer.end(&place)).transpose()?;
     let balance = balance(ctl)?;
+    let engine_ns = helper.thread_ns("engine")? - engine_ns;
     Ok(json!({
         "seconds": took, "plain_per_second": plain_opens as f64 / took,
         "watched_opens": watched_opens, "watched_reported": reported, "watched_missed": watched_opens.abs_diff(reported),
+        // With all that the engine does besides, of which there is little.
+        "engine_ns_per_watched": engine_ns / watched_opens as f64,
         "helper_cpu_percent_of_a_core": cpu, "helper_rss_mb": helper.rss_mb()?,
         "made": balance[0], "lost": balance[1], "unaccounted": balance[2],
         "peer_cpu_percent_of_a_core": peer_cpu,
-        "peer_reported": peer, "peer_more": peer.map(|peer| peer.saturating_sub(reported)),
+        "peer_reported": peer.map(|told| told.opens), "peer_lost": peer.map(|told| told.lost),
+        "peer_more": peer.map(|told| told.opens.saturating_sub(reported)),
     }))
 }
 
@@ -131,52 +135,4 @@ fn balance(ctl: &Path) -> Result<[i64; 3]> {
     let of = |part| load::number(&status, part, "file");
     let accounted = of("delivered") + of("lost") + of("filtered");
     Ok([of("made"), of("lost"), (of("made") - accounted).abs()])
-}
-
-/// Another program that reports every open of the machine, one a line (`opensnoop` of libbpf-tools).
-struct Peer {
-    child: Child,
-    told: PathBuf,
-}
-
-impl Peer {
-    fn start(program: &Path, folder: &Path) -> Result<Self> {
-        let told = folder.join("peer");
-        let child = Command::new(program)
-            .stdin(Stdio::null())
-            .stdout(File::create(&told)?)
-            .spawn()
-            .with_context(|| program.display().to_string())?;
-        let mut peer = Self { child, told };
-        // Its programs are attached by then, or it has said why not.
-        thread::sleep(Duration::from_secs(3));
-        ensure!(peer.child.try_wait()?.is_none(), "{} ended", program.display());
-        Ok(peer)
-    }
-
-    fn cpu_seconds(&self) -> Result<f64> {
-        helper::cpu_seconds(Path::new(&format!("/proc/{}", self.child.id())))
-    }
-
-    /// How many opens of this process below the folder it has reported.
-    fn end(mut self, folder: &Path) -> Result<u64> {
-        thread::sleep(Duration::from_secs(2));
-        let pid =
-            i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw).context("its id")?;
-        rustix::process::kill_process(pid, rustix::process::Signal::INT)?;
-        self.child.wait()?;
-        let (own, folder) = (std::process::id().to_string(), format!("{}/", folder.display()));
-        let text = String::from_utf8_lossy(&fs::read(&self.told)?).into_owned();
-        // PID COMM FD ERR PATH
-        let is_ours = |line: &&str| line.split_whitespace().next() == Some(&own) && line.contains(&folder);
-        Ok(text.lines().filter(is_ours).count() as u64)
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _killed = self.child.kill();
-        let _reaped = self.child.wait();
-    }
 }

@@ -1,7 +1,7 @@
 //! The running helper's processor time, memory and kernel programs.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,6 +37,19 @@ impl Helper {
         cpu_seconds(&self.proc)
     }
 
+    /// Processor time that one of its threads has used, by the thread's name, in nanoseconds (`schedstat`, first field;
+    /// Linux Documentation/scheduler/sched-stats.rst).
+    pub(crate) fn thread_ns(&self, name: &str) -> Result<f64> {
+        for task in std::fs::read_dir(self.proc.join("task")).context("its threads")? {
+            let task = task?.path();
+            if std::fs::read_to_string(task.join("comm"))?.trim() == name {
+                let stat = std::fs::read_to_string(task.join("schedstat")).context("schedstat")?;
+                return Ok(stat.split(' ').next().context("schedstat")?.parse()?);
+            }
+        }
+        anyhow::bail!("it has no thread '{name}'")
+    }
+
     /// Resident memory in megabytes (`VmRSS`).
     pub(crate) fn rss_mb(&self) -> Result<f64> {
         let status = std::fs::read_to_string(self.proc.join("status"))?;
@@ -45,19 +58,37 @@ impl Helper {
         Ok(kib * 1.024 / 1000.0)
     }
 
-    /// The kernel programs that it holds open (`proc_pid_fdinfo(5)`; only a program's own lines tell `verified_insns`,
-    /// those of its links tell `prog_id` too).
+    /// What the kernel counted of its programs while that was switched on: runs, and nanoseconds in them, by number.
+    fn runs(&self) -> Result<BTreeMap<u32, [u64; 2]>> {
+        let mut runs = BTreeMap::new();
+        for text in self.programs()? {
+            let field = |name: &str| {
+                let line =
+                    text.lines().find_map(|line| line.strip_prefix(name)).with_context(|| name.to_owned());
+                Ok::<u64, anyhow::Error>(line?.trim().parse()?)
+            };
+            let number = u32::try_from(field("prog_id:")?)?;
+            runs.insert(number, [field("run_cnt:")?, field("run_time_ns:")?]);
+        }
+        Ok(runs)
+    }
+
     fn program_ids(&self) -> Result<BTreeSet<u32>> {
-        let mut ids = BTreeSet::new();
+        Ok(self.runs()?.into_keys().collect())
+    }
+
+    /// What is told of each kernel program that it holds open (`proc_pid_fdinfo(5)`; only a program's own lines tell
+    /// `verified_insns`, those of its links tell `prog_id` too).
+    fn programs(&self) -> Result<Vec<String>> {
+        let mut programs = Vec::new();
         for entry in std::fs::read_dir(self.proc.join("fdinfo")).context("its open files")? {
             // It may close a file while the folder is read.
             let text = std::fs::read_to_string(entry?.path()).unwrap_or_default();
             if text.contains("verified_insns:") {
-                let id = text.lines().find_map(|line| line.strip_prefix("prog_id:")).context("prog_id")?;
-                ids.insert(id.trim().parse()?);
+                programs.push(text);
             }
         }
-        Ok(ids)
+        Ok(programs)
     }
 }
 
@@ -73,6 +104,52 @@ pub(crate) fn programs() -> Result<Value> {
     }
     ensure!(!counts.is_empty() && counts.len() == held.len(), "of {held:?} only {counts:?}");
     Ok(counts.into())
+}
+
+/// What the kernel's own clock says of the programs that ran while something was done: runs of each by its name, and
+/// nanoseconds for one. Without what it takes to get there.
+pub(crate) fn running(work: impl FnOnce() -> Result<()>) -> Result<Value> {
+    let helper = Helper::find()?;
+    let before = helper.runs()?;
+    {
+        let _counting = Counting::begin()?;
+        work()?;
+    }
+    let after = helper.runs()?;
+    let mut told = Map::new();
+    for program in aya::programs::loaded_programs().flatten() {
+        let number = program.id();
+        let Some((was, is)) = before.get(&number).zip(after.get(&number)) else { continue };
+        let [count, ns] = [is[0] - was[0], is[1] - was[1]];
+        if count > 0 {
+            let name = program.name_as_str().context("a program has no name")?;
+            told.insert(name.to_owned(), json!({ "runs": count, "ns": ns as f64 / count as f64 }));
+        }
+    }
+    Ok(told.into())
+}
+
+/// The kernel counts runs of programs while this lives (`kernel.bpf_stats_enabled`, since Linux 5.1).
+struct Counting {
+    before: String,
+}
+
+impl Counting {
+    const SWITCH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+    fn begin() -> Result<Self> {
+        let before = std::fs::read_to_string(Self::SWITCH).context(Self::SWITCH)?;
+        std::fs::write(Self::SWITCH, "1").context(Self::SWITCH)?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for Counting {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::write(Self::SWITCH, &self.before) {
+            eprintln!("measure: {}: {error}", Self::SWITCH);
+        }
+    }
 }
 
 /// Processor time that a process has used, in seconds (`proc_pid_stat(5)`, fields 14 and 15).

@@ -91,6 +91,12 @@ enum What {
         #[arg(long, default_value_t = 20_000)]
         count: u32,
     },
+    /// The kernel's own clock over the helper's programs, while files are opened that nobody watches.
+    Opened {
+        /// How many opens.
+        #[arg(long, default_value_t = 100_000)]
+        count: u32,
+    },
     /// (internal) the second host of `block`
     #[command(hide = true)]
     Sink { listen: std::net::SocketAddr },
@@ -143,6 +149,7 @@ fn run(arguments: &Arguments) -> Result<()> {
             tell(&files::load(&ctl, files::Rates { plain, watched }, seconds, peer.as_deref())?)
         }
         What::Entries { count } => tell(&files::entries(&ctl, count)?),
+        What::Opened { count } => tell(&helper::running(|| files::round(count).map(drop))?),
         What::Opens { count } => rounds(|| files::round(count)),
         What::Costs { count } => rounds(|| costs::round(count)),
     }

@@ -93,4 +93,10 @@ fn how_rules_are_kept_stays_the_last_line_of_the_coverage() {
     s.step(Input::Coverage { mode, sources: vec![line("one", less)] });
     s.step(Input::Tick);
     assert_eq!(shown(&s), [("one".to_owned(), less), ("kept".to_owned(), less)]);
+    s.step(Input::Keeping(line("kept too", best)));
+    s.step(Input::Keeping(line("kept", best)));
+    s.step(Input::Coverage { mode, sources: vec![line("three", best)] });
+    s.step(Input::Tick);
+    let all = [("three", best), ("kept", best), ("kept too", best)];
+    assert_eq!(shown(&s), all.map(|(name, status)| (name.to_owned(), status)));
 }
