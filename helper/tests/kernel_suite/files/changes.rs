@@ -146,13 +146,13 @@ impl Files<'_> {
         let path = self.watched();
         let told = self.child(&["vandal", &path.to_string_lossy()], &path);
         let results: Vec<(Access, u16)> = told.iter().map(|sight| (sight.access, sight.result.0)).collect();
-        let (acces, perm) = (libc::EACCES as u16, libc::EPERM as u16);
+        let (denied, forbidden) = (libc::EACCES as u16, libc::EPERM as u16);
         let all = [
-            (Access::Unlink, acces),
-            (Access::Rename, acces),
-            (Access::Chmod, perm),
-            (Access::Truncate, acces),
-            (Access::Read, acces),
+            (Access::Unlink, denied),
+            (Access::Rename, denied),
+            (Access::Chmod, forbidden),
+            (Access::Truncate, denied),
+            (Access::Read, denied),
         ];
         let wanted = if self.is_resolving() { &all[4..] } else { &all };
         let is_path = |sight: &FileSight| sight.path.as_bytes() == path.as_os_str().as_encoded_bytes();
