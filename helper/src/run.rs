@@ -2,6 +2,7 @@
 
 pub mod enforcer;
 pub mod keeping;
+mod links;
 pub mod owner;
 mod rules;
 mod signals;

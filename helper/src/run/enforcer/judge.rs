@@ -1,11 +1,11 @@
 //! What the enforcer needs of the kernel programs, and the kernel programs as that.
 
-use std::path::{Path, PathBuf};
-
-use rustix::{
-    fs::{Mode, OFlags, ResolveFlags, open, openat2},
-    io::Errno,
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
 };
+
+use rustix::fs::{Mode, OFlags, open, openat, readlinkat};
 use sekhmet_common::{
     display::Text,
     kernel::{self, mark::Mark},
@@ -19,6 +19,7 @@ use std::os::{
 use crate::{
     engine::input::{ProcessKey, ProgramKey},
     kernel::policy::{Enforced, Inherited, Policies},
+    run::links::resolved,
 };
 
 /// Decides whose traffic is refused.
@@ -202,19 +203,20 @@ impl Judge for Policies {
 /// (open(2), `O_PATH`).
 ///
 /// The helper's own view lacks homes and has another `/tmp` (`ProtectHome=`, `PrivateTmp=`), so it looks through the
-/// root of whoever started it, the service manager, and follows links as they are meant there (openat2(2),
-/// `RESOLVE_IN_ROOT`, Linux 5.6). What a folder's mode closes to the helper's user stays closed.
+/// root of whoever started it, the service manager, and follows links as they are meant there. What a folder's mode
+/// closes to the helper's user stays closed.
 fn named(path: &Text) -> Option<OwnedFd> {
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let path = Path::new(std::ffi::OsStr::from_bytes(path.as_bytes()));
-    let root = open(starter()?.join("root"), flags | OFlags::DIRECTORY, Mode::empty());
-    let there = root.and_then(|root| openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT));
-    match there {
-        Ok(file) => Some(file),
-        Err(Errno::NOENT | Errno::NOTDIR) => None,
-        // A helper that may not look there, or a kernel that cannot.
-        Err(_) => open(path, flags, Mode::empty()).ok(),
-    }
+    let root = starter()
+        .and_then(|starter| open(starter.join("root"), flags | OFlags::DIRECTORY, Mode::empty()).ok());
+    let Some(root) = root else {
+        // A helper that may not look there.
+        return open(Path::new(OsStr::from_bytes(path.as_bytes())), flags, Mode::empty()).ok();
+    };
+    let link = |path: &[u8]| readlinkat(&root, path, Vec::new()).ok().map(|link| link.into_bytes());
+    let plain = resolved(path.as_bytes(), link);
+    let below = plain.as_bytes().strip_prefix(b"/")?;
+    openat(&root, below, flags | OFlags::NOFOLLOW, Mode::empty()).ok()
 }
 
 /// The parent's folder in `/proc`, by the number that it has there (`proc_pid_stat(5)`, field 4).

@@ -3,21 +3,17 @@
 //! Homes may be closed to the helper, and its own view of the file tree is without them. It looks through the first
 //! process's root, and reads nothing but the names that links point to.
 
-use std::{collections::VecDeque, fs::File, io::Read, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{fs::File, io::Read, os::unix::fs::MetadataExt, path::PathBuf};
 
 use rustix::fs::{Mode, OFlags, readlinkat};
-use sekhmet_common::{display::Text, pattern};
 
-use crate::engine::input::Home;
+use crate::{engine::input::Home, run::links::resolved};
 
 /// The most bytes read of the file.
 const PASSWD_MAX: u64 = 4 * 1024 * 1024;
 
 /// The most users that are taken in.
 const HOMES_MAX: usize = 65_536;
-
-/// As many links as the kernel follows in one path (path_resolution(7)).
-const LINKS_MAX: usize = 40;
 
 /// The passwd file as it was last read.
 #[derive(Debug)]
@@ -70,37 +66,6 @@ fn parse(bytes: &[u8]) -> Vec<Home> {
         path.starts_with(b"/").then(|| Home { uid, path: path.into() })
     });
     homes.take(HOMES_MAX).collect()
-}
-
-/// An absolute path without links; `link` says where a path relative to the root points to, if it is a link. What
-/// cannot be followed stays as it is.
-fn resolved(path: &[u8], link: impl Fn(&[u8]) -> Option<Vec<u8>>) -> Text {
-    let mut ahead: VecDeque<Vec<u8>> = pattern::parts(path).map(<[u8]>::to_vec).collect();
-    let mut behind: Vec<Vec<u8>> = Vec::new();
-    let mut links = 0;
-    while let Some(part) = ahead.pop_front() {
-        match &part[..] {
-            b"." => continue,
-            b".." => {
-                behind.pop();
-                continue;
-            }
-            _ => behind.push(part),
-        }
-        let Some(target) = link(&behind.join(&b'/')) else { continue };
-        links += 1;
-        if links > LINKS_MAX {
-            return Text::from(path);
-        }
-        behind.pop();
-        if target.starts_with(b"/") {
-            behind.clear();
-        }
-        for part in pattern::parts(&target).collect::<Vec<_>>().into_iter().rev() {
-            ahead.push_front(part.to_vec());
-        }
-    }
-    Text::from([b"/", &behind.join(&b'/')[..]].concat())
 }
 
 #[cfg(test)]
