@@ -1,23 +1,19 @@
 //! Watched files in the window: the lens, badges, marks, the evidence, the desktop.
 
-use std::{cell::RefCell, rc::Rc, time::Duration};
+use std::{cell::RefCell, rc::Rc};
 
-use egui::{Key, accesskit::Toggled};
-use egui_kittest::kittest::{NodeT, Queryable};
+use egui::Key;
+use egui_kittest::kittest::Queryable;
 use sekhmet_common::{
     coverage::{Mode, Source, SourceStatus, capability},
     event::Event,
     file::{AccessId, FileAccess},
     flow::FlowId,
-    watch::{Entry, EntryId, Owner, Severity},
+    watch::EntryId,
 };
 use sekhmet_gui::{
     link::Update,
-    model::{
-        requests::{Ticket, Wish},
-        screen::Lens,
-        tree::Node,
-    },
+    model::{screen::Lens, tree::Node},
     notify::{Chosen, Desktop, Notification},
     preferences::Preferences,
 };
