@@ -86,8 +86,14 @@ impl<'a> Scene<'a> {
 
     /// One call and the answer to its question, what was asked and how the call ended.
     pub(crate) async fn call(&mut self, arguments: &[&str], say: Say) -> Result<(Asked, Output)> {
-        let child = self.begin(&[&["--interactive", "--json"], arguments].concat()).await?;
-        let prompt = self.agent.prompt().await?;
+        let mut child = self.begin(&[&["--interactive", "--json"], arguments].concat()).await?;
+        let prompt = match self.agent.prompt().await {
+            Ok(prompt) => prompt,
+            Err(error) => {
+                child.kill()?;
+                return Err(error.context(format!("the caller said: {}", said(&end_of(child).await?))));
+            }
+        };
         let asked = Asked::from(&prompt);
         match say {
             Say::Yes => self.agent.say_yes(prompt).await?,

@@ -114,9 +114,11 @@ pub(crate) fn said(output: &Output) -> String {
     format!("{}: {out}{err}", output.status)
 }
 
+/// Whether a process is known as one of the stranger's. It is forked as root's, and is somebody else's only once what it
+/// executed is told as well.
 pub(crate) fn listed(checker: &Checker, pid: u32) -> Result<(), String> {
-    let is_there = checker.list("ps")?.iter().any(|p| p["pid"] == pid);
-    is_there.then_some(()).ok_or_else(|| format!("process {pid} is not listed"))
+    let is_there = checker.list("ps")?.iter().any(|p| p["pid"] == pid && p["uid"] == UID);
+    is_there.then_some(()).ok_or_else(|| format!("process {pid} of {UID} is not listed"))
 }
 
 pub(crate) fn rules(checker: &Checker) -> Result<Vec<Value>, String> {
