@@ -41,12 +41,13 @@ pub fn set_state(ctx: &BtfTracePointContext) -> i32 {
 /// on a processor, so that one of the two is always free.
 #[inline(always)]
 pub fn set_state_again(ctx: &BtfTracePointContext) -> i32 {
-    let Some(change) = Change::wanted(ctx) else { return 0 };
     let Some(at_work) = TURNS.get_ptr_mut(turn::AT_WORK) else { return 0 };
     unsafe {
+        // First of all and to the last: what comes in between is counted as missed here.
         at_work.write_volatile(1);
-        // Connections without an owner are the kernel's own; those are left to the first program.
-        if let Some(state) = SOCKETS.get(change.socket)
+        if let Some(change) = Change::wanted(ctx)
+            // Connections without an owner are the kernel's own; those are left to the first program.
+            && let Some(state) = SOCKETS.get(change.socket)
             && read_volatile(&raw const (*state).told_state) != u32::from(change.new)
         {
             change.tell(Some(state));

@@ -65,13 +65,33 @@ pub(crate) fn load(ctl: &Path, rate: u64, seconds: u64) -> Result<Value> {
         })
         .sum();
     let lost: i64 = kinds.keys().map(|k| number(&status, "lost", k)).sum();
+    // Nobody can have told the end of these.
+    let still_open = still_open(&servers)?;
     // What the kernel made and the helper's own balance does not know of; the generator does.
-    let never_made = (least - told).max(0);
+    let never_made = (least - still_open - told).max(0);
     Ok(json!({
         "connections": made, "accepted": accepted, "per_second": made as f64 / took,
         "helper_cpu_percent_of_a_core": percent, "helper_rss_mb": helper.rss_mb()?,
         "lost": lost, "unaccounted": unaccounted + never_made, "never_made": never_made,
+        "still_open": still_open,
     }))
+}
+
+/// Ends of connections of these servers that the kernel has not closed yet (proc_net_tcp in the kernel's documentation).
+fn still_open(servers: &[SocketAddr]) -> Result<i64> {
+    const LISTEN: &str = "0A";
+    const TIME_WAIT: &str = "06";
+    let text = std::fs::read_to_string("/proc/net/tcp").context("/proc/net/tcp")?;
+    let is_server = |end: &str| {
+        let port = end.split_once(':').and_then(|(_, port)| u16::from_str_radix(port, 16).ok());
+        servers.iter().any(|server| Some(server.port()) == port)
+    };
+    let is_open = |line: &&str| {
+        let fields: Vec<&str> = line.split_whitespace().take(4).collect();
+        matches!(fields[..], [_, local, remote, state]
+            if (is_server(local) || is_server(remote)) && state != LISTEN && state != TIME_WAIT)
+    };
+    Ok(i64::try_from(text.lines().filter(is_open).count())?)
 }
 
 /// What `sekhmetctl status` says.
