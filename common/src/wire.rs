@@ -132,7 +132,9 @@ mod tests {
     #[test]
     fn refuses_what_is_not_a_frame() {
         assert!(matches!(decode(&[]), Err(WireError::Empty)));
-        assert!(matches!(decode(&[VERSION + 1, 0]), Err(WireError::UnknownVersion(4))));
+        assert!(
+            matches!(decode(&[VERSION + 1, 0]), Err(WireError::UnknownVersion(other)) if other == VERSION + 1)
+        );
         assert!(matches!(decode(&vec![VERSION; FRAME_MAX + 1]), Err(WireError::TooLong(_))));
         assert!(matches!(decode(&[VERSION, 250]), Err(WireError::Malformed(_))));
         let frame = encode(&[text_event(100)]).unwrap().remove(0);
