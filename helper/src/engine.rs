@@ -106,6 +106,8 @@ pub struct Engine {
     told_status: Option<StatusReport>,
     /// The lines of the coverage about what is kept and how, as far as they are known.
     keeping: Vec<Source>,
+    /// Whether it is known how much can be seen.
+    is_covered: bool,
     /// Records about processes were lost since the last tick.
     processes_doubtful: bool,
     /// Records about ends of flows were lost at some time.
@@ -135,6 +137,7 @@ impl Engine {
             balance_due_ns: 0,
             told_status: None,
             keeping: Vec::new(),
+            is_covered: false,
             processes_doubtful: false,
             ends_lost: false,
         }
@@ -160,6 +163,7 @@ impl Engine {
             }
             Input::Identified { id, generation, identity } => self.identified(now, id, generation, identity),
             Input::Coverage { mode, sources } => {
+                self.is_covered = true;
                 let sources = sources.into_iter().chain(self.keeping.clone()).collect();
                 self.ledger.announce(&Event::Coverage { at: now, mode, sources });
             }

@@ -116,13 +116,18 @@ impl Engine {
     /// Replaces a line of the coverage about what is kept. These are the last ones. Told at once: whoever learns next
     /// that a change is in force may want to know whether it will last.
     pub(super) fn note_keeping(&mut self, now: Timestamp, line: Source, out: &mut Vec<Effect>) {
-        let mode = self.ledger.mirror().header().map(|h| h.mode).unwrap_or_default();
-        let mut sources = self.ledger.mirror().coverage().to_vec();
-        sources.truncate(sources.len().saturating_sub(self.keeping.len()));
+        let before = self.keeping.len();
         match self.keeping.iter_mut().find(|known| known.capability == line.capability) {
             Some(known) => *known = line,
             None => self.keeping.push(line),
         }
+        if !self.is_covered {
+            // It goes with the coverage, which is to come.
+            return;
+        }
+        let mode = self.ledger.mirror().header().map(|h| h.mode).unwrap_or_default();
+        let mut sources = self.ledger.mirror().coverage().to_vec();
+        sources.truncate(sources.len().saturating_sub(before));
         sources.extend_from_slice(&self.keeping);
         self.ledger.announce(&Event::Coverage { at: now, mode, sources });
         self.tell_status(self.ledger.mirror().balance().to_vec(), out);
@@ -143,6 +148,10 @@ impl Engine {
     }
 
     fn tell_status(&mut self, balance: Vec<KindBalance>, out: &mut Vec<Effect>) {
+        if !self.is_covered {
+            // Nobody has said yet how much can be seen.
+            return;
+        }
         let mode = self.ledger.mirror().header().map(|h| h.mode).unwrap_or_default();
         let report = StatusReport { mode, sources: self.ledger.mirror().coverage().to_vec(), balance };
         if self.told_status.as_ref() != Some(&report) {

@@ -1,7 +1,7 @@
 //! Single stories: one cause, the events it must have.
 
 use sekhmet_common::{
-    coverage::{KindBalance, RecordKind},
+    coverage::{KindBalance, Mode, RecordKind},
     flow::{EndReason, FlowState},
     process::ProcessId,
 };
@@ -324,6 +324,7 @@ fn losses_stand_at_their_place_and_balances_hold() {
         filtered,
         in_flight: 1,
     };
+    s.step(Input::Coverage { mode: Mode::Full, sources: Vec::new() });
     s.step(Input::Balance(vec![kind(RecordKind::Exec, 9, 5, 3, 1), kind(RecordKind::Fork, 2, 2, 0, 0)]));
     s.step(Input::Balance(vec![kind(RecordKind::Stream, 4, 3, 1, 0)]));
     s.tick_after(1);

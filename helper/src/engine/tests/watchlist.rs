@@ -1,7 +1,7 @@
 //! Changes of the watchlist as stories: frozen, wished, written down, in force.
 
 use sekhmet_common::{
-    coverage::SourceStatus,
+    coverage::{Mode, SourceStatus},
     display::Text,
     watch::{ENTRIES_OF_USER_MAX, Entry, EntryDraft, EntryId, Owner, Severity},
 };
@@ -258,6 +258,7 @@ fn that_a_change_will_not_last_is_told_at_once() {
         reason: "".into(),
     };
     stage.step(Input::Keeping(line(SourceStatus::Best)));
+    stage.step(Input::Coverage { mode: Mode::Full, sources: Vec::new() });
     stage.other_effects.clear();
     stage.step(Input::Keeping(line(SourceStatus::Reduced)));
     let told = stage.other_effects.iter().find_map(|effect| match effect {

@@ -84,6 +84,9 @@ fn how_rules_are_kept_stays_the_last_line_of_the_coverage() {
     };
     let [best, less] = [SourceStatus::Best, SourceStatus::Reduced];
     s.step(Input::Keeping(line("kept", best)));
+    s.step(Input::Tick);
+    let told = s.other_effects.iter().any(|effect| matches!(effect, Effect::Status(_)));
+    assert!(!told, "nobody has said yet how much can be seen");
     s.step(Input::Coverage { mode, sources: vec![line("one", best), line("two", best)] });
     s.step(Input::Keeping(line("kept", less)));
     s.step(Input::Tick);
