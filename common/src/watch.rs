@@ -84,7 +84,7 @@ pub struct Entry {
     /// How grave it is.
     pub severity: Severity,
     /// Who may read them without raising attention: patterns of executables' absolute paths, and `package:` with the
-    /// name of a package whose executables are meant ([`reader`]). They hold in the system's own file tree; paths
+    /// name of a package whose executables are meant ([`reader()`]). They hold in the system's own file tree; paths
     /// that begin with `/app/` (Flatpak) and `/snap/` hold in any.
     pub expected: Vec<Text>,
     /// Who made it.
