@@ -87,10 +87,7 @@ pub(crate) fn watchlist(access: &Access, json: bool, what: &Watchlist) -> Result
         Watchlist::List => list(access, json),
         Watchlist::Add(add) => change(access, json, added(add)?),
         Watchlist::Remove { id } => remove(access, json, EntryId(*id)),
-        Watchlist::Enable { id } => {
-            let on = Settings { enabled: Some(true), ..Settings::default() };
-            change(access, json, Change::Set(EntryId(*id), on))
-        }
+        Watchlist::Enable { id } => change(access, json, switched(EntryId(*id), true)),
         Watchlist::Disable { id } => disable(access, json, EntryId(*id)),
         Watchlist::Test { path } => test(access, json, path),
     }
@@ -113,9 +110,13 @@ fn list(access: &Access, json: bool) -> Result<(), Failure> {
     output.flush()
 }
 
+fn switched(id: EntryId, enabled: bool) -> Change {
+    Change::Set(id, Settings { enabled: Some(enabled), ..Settings::default() })
+}
+
 /// Switches an entry off, and says so if that could not be written down.
 fn disable(access: &Access, json: bool, id: EntryId) -> Result<(), Failure> {
-    change(access, json, Change::Set(id, Settings { enabled: Some(false), ..Settings::default() }))?;
+    change(access, json, switched(id, false))?;
     tell_if_not_kept(access, KEPT_WATCHLIST, UNWATCHED_UNTIL_RESTART, &format!("entry {id} is watched"));
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! modules about it, told once it is done.
 //!
 //! When it is done the old name is gone, and before that nobody knows how it will end. What fails is told by the end of
-//! the system call.
+//! the system call, if programs are attached there: they are where not every kind of change is seen here.
 
 use core::ptr::{read_volatile, write_volatile};
 
@@ -103,7 +103,8 @@ unsafe fn begin(operation: u32, which: u64, place: Place) {
     unsafe {
         let Some((names, scratch)) = prepare() else { return };
         let task = bpf_get_current_pid_tgid() | which;
-        // One that was forbidden had no end, and what forgets it sees neither io_uring nor 32-bit programs.
+        // One that was forbidden had no end, and mostly nobody has forgotten it: programs at the end of system calls are
+        // attached only at need, and see neither io_uring nor 32-bit programs.
         let _gone = CHANGES.remove(task);
         sieve::begin(scratch);
         start_from(scratch, 0, place);

@@ -51,8 +51,8 @@ impl Worker {
     }
 }
 
-/// Makes room for changes of files: what was forbidden has no end, and stays if no system call ended either. A change is
-/// under way for microseconds, so hardly any other is lost.
+/// Makes room for changes of files: what was forbidden has no end, and stays where no program sees the end of its system
+/// call. A change is under way for microseconds, so hardly any other is lost.
 fn forget_changes(kernel: &mut Kernel) {
     let begun: Vec<u64> = kernel.changes.keys().filter_map(Result::ok).collect();
     for task in begun {
